@@ -2,4 +2,6 @@
 
 export * from "./dtype.js";
 export * from "./errors.js";
+export * from "./npy.js";
+export * from "./safetensors.js";
 export * from "./tensor.js";
