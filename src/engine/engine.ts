@@ -1,0 +1,184 @@
+/** @file Compiles graphs to programs and runs them, one at a time, where the host keeps its sessions. */
+
+import { availableMemory, commonFolder, hardwareThreads, openHost, probe } from "#host/engine";
+import { encodeGraph, type Kernels, plainKernels, type Value } from "../graph/index.js";
+import { aborted, formatDims, misuse, type Tensor } from "../tensor/index.js";
+import type { Device, Feeds, Host, Preset, SessionRequest } from "./host.js";
+
+export interface EngineOptions {
+  /** Where to compute; `auto` takes the first of CUDA, WebGPU and CPU on which a session really can be made. */
+  device?: "auto" | Device;
+  /** How weights are held; `auto` goes by the number of passes expected and the free memory. */
+  memory?: "auto" | Preset;
+  /** Threads of the CPU kernels; default: all. */
+  threads?: number;
+  /** How often a program is expected to run; steers `memory: "auto"`. */
+  passes?: number;
+  /** Replaces the table that chooses algorithms. */
+  kernels?: Kernels;
+  /** Writes the runtime's trace of every session to files with this prefix. */
+  profile?: string;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+}
+
+/** Weights derived for `fast` take about this many times their own bytes while a session is made. */
+const fastFactor = 3.5;
+
+/** Sessions for `fast` pay for themselves after about this many passes. */
+const fastPasses = 4;
+
+export const devices = ["cpu", "webgpu", "cuda"] as const satisfies readonly Device[];
+export const presets = ["fast", "mmap", "low"] as const satisfies readonly Preset[];
+
+/** A graph ready to run. Its session is made on first use, and again after a cancelled run ended the host. */
+export class Program {
+  #session: { host: Host; id: number } | undefined;
+
+  /** @internal */
+  constructor(
+    readonly engine: Engine,
+    readonly inputs: readonly { name: string; dims: readonly number[] }[],
+    readonly request: SessionRequest,
+    readonly parameterBytes: number,
+  ) {}
+
+  /** @param feeds name of each input -> tensor of exactly its shape */
+  async run(feeds: Feeds, { signal }: CallOptions = {}): Promise<Record<string, Tensor>> {
+    for (const { name, dims } of this.inputs) {
+      const given = feeds[name];
+      if (!given || formatDims(given.dims) !== formatDims(dims)) {
+        const found = given ? formatDims(given.dims) : "nothing";
+        throw misuse("SHAPE", `Input ${name} must be ${formatDims(dims)}, not ${found}.`);
+      }
+    }
+    return this.engine.exclusive(signal, async (host) => host.run(await this.#open(host), feeds));
+  }
+
+  /** Makes the session now rather than on the first run. */
+  async prepare({ signal }: CallOptions = {}): Promise<void> {
+    await this.engine.exclusive(signal, (host) => this.#open(host));
+  }
+
+  async release(): Promise<void> {
+    const session = this.#session;
+    this.#session = undefined;
+    if (session) await this.engine.exclusive(undefined, async (host) => session.host === host && host.release(session.id));
+  }
+
+  async #open(host: Host): Promise<number> {
+    if (this.#session?.host !== host) this.#session = { host, id: await host.create(this.request) };
+    return this.#session.id;
+  }
+}
+
+/** Owns the host in which sessions live. */
+export class Engine {
+  #host: Host | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  private constructor(
+    readonly device: Device,
+    readonly threads: number,
+    readonly options: Readonly<EngineOptions>,
+  ) {}
+
+  /**
+   * @throws DiffsightError DEVICE when the device is unknown or no session can be made on it
+   */
+  static async open(options: EngineOptions = {}): Promise<Engine> {
+    const { device = "auto", memory = "auto", threads = hardwareThreads() } = options;
+    if (device !== "auto" && !devices.includes(device)) {
+      throw misuse("DEVICE", `Unknown device "${device}": allowed are auto, ${devices.join(", ")}.`);
+    }
+    if (memory !== "auto" && !presets.includes(memory)) {
+      throw misuse("MEMORY_PRESET", `Unknown memory preset "${memory}": allowed are auto, ${presets.join(", ")}.`);
+    }
+    if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
+      throw misuse("THREADS", `threads must be a whole number from 1 to 1024, not ${threads}.`);
+    }
+    return new Engine(await chooseDevice(device), threads, options);
+  }
+
+  /**
+   * Writes the graph of `outputs` for this engine's device.
+   * @param given values that are fed under a name instead of computed
+   */
+  compile(
+    outputs: Readonly<Record<string, Value>>,
+    { given = new Map() }: { given?: ReadonlyMap<Value, string> } = {},
+  ): Program {
+    const draft = encodeGraph(outputs, { given });
+    const preset = this.#preset(draft.parameterBytes);
+    const { folder, locate } = commonFolder(draft.files);
+    const kernels = this.options.kernels ?? plainKernels;
+    const graph = encodeGraph(outputs, { given, locate, kernels });
+    const { device, threads } = this;
+    const request = { model: graph.model, folder, buffers: graph.buffers, files: graph.files, device, preset, threads };
+    const profile = this.options.profile;
+    return new Program(this, graph.inputs, { ...request, profile }, graph.parameterBytes);
+  }
+
+  #preset(parameterBytes: number): Preset {
+    const { memory = "auto", passes = Number.POSITIVE_INFINITY } = this.options;
+    if (memory !== "auto") return memory;
+    return passes >= fastPasses && parameterBytes * fastFactor < availableMemory() / 2 ? "fast" : "mmap";
+  }
+
+  /**
+   * Runs work alone on the host. When the signal fires the host is ended at once, and the next work gets a new one.
+   * @internal
+   */
+  async exclusive<T>(signal: AbortSignal | undefined, work: (host: Host) => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(() => this.#guard(signal, work));
+    this.#queue = turn.catch(() => {});
+    return turn;
+  }
+
+  async #guard<T>(signal: AbortSignal | undefined, work: (host: Host) => Promise<T>): Promise<T> {
+    if (signal?.aborted) throw aborted();
+    if (this.#closed) throw misuse("CLOSED", "This model was released.");
+    this.#host ??= openHost();
+    const host = this.#host;
+    let cancel = () => {};
+    const cancelled = new Promise<never>((_, reject) => {
+      cancel = () => {
+        this.#host = undefined;
+        host.kill();
+        reject(aborted());
+      };
+      signal?.addEventListener("abort", cancel, { once: true });
+    });
+    try {
+      const running = work(host);
+      running.catch(() => {});
+      return await Promise.race([running, cancelled]);
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** Ends the host and frees everything in it. */
+  async dispose(): Promise<void> {
+    await this.#queue;
+    this.#closed = true;
+    this.#host?.kill();
+    this.#host = undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+async function chooseDevice(device: "auto" | Device): Promise<Device> {
+  if (device !== "auto") {
+    if (await probe(device)) return device;
+    throw misuse("DEVICE", `No session can be made on "${device}" here. Use --device auto or cpu.`);
+  }
+  for (const candidate of ["cuda", "webgpu"] as const) if (await probe(candidate)) return candidate;
+  return "cpu";
+}

@@ -1,0 +1,45 @@
+/** @file What the engine asks of the place it runs in: node.ts and web.ts implement it. */
+
+import type { Tensor } from "../tensor/index.js";
+
+export type Device = "cpu" | "webgpu" | "cuda";
+
+/** How weights are held: see docs/design.md, memory presets. */
+export type Preset = "fast" | "mmap" | "low";
+
+/** A tensor of another session or thread: plain data that can be posted. */
+export type Feeds = Record<string, Tensor>;
+
+export interface SessionRequest {
+  model: Uint8Array;
+  /** The folder that the model's external data is relative to. */
+  folder?: string | undefined;
+  buffers: { location: string; bytes: Uint8Array }[];
+  /** The weight files, for a host that must fetch them. */
+  files: string[];
+  device: Device;
+  preset: Preset;
+  threads: number;
+  /** Writes the runtime's own trace of every node to a file with this prefix. */
+  profile?: string | undefined;
+}
+
+/** One place where sessions live; `kill` ends it and everything in it at once. */
+export interface Host {
+  create(request: SessionRequest): Promise<number>;
+  run(session: number, feeds: Feeds): Promise<Feeds>;
+  /** Ends a session; returns the profile's path when one was asked for. */
+  release(session: number): Promise<string | undefined>;
+  kill(): void;
+}
+
+export interface HostModule {
+  openHost(): Host;
+  /** Whether a session can really be made on the device. */
+  probe(device: Device): Promise<boolean>;
+  /** Bytes that can still be used without swapping. */
+  availableMemory(): number;
+  hardwareThreads(): number;
+  /** The folder that holds all the files, and where each lies in it. */
+  commonFolder(files: readonly string[]): { folder: string | undefined; locate(file: string): string };
+}

@@ -1,0 +1,105 @@
+/** @file The engine's host in Node: sessions of onnxruntime-node in a worker thread. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism, freemem } from "node:os";
+import path from "node:path";
+import { Worker } from "node:worker_threads";
+import { failure, Tensor } from "../tensor/index.js";
+import { deviceProbeModel } from "./probe.js";
+import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
+import type { Call, Reply } from "./worker.js";
+
+type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
+
+const workerFile = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+
+export const openHost: HostModule["openHost"] = () => {
+  let worker: Worker | undefined;
+  let next = 0;
+  const waiting = new Map<number, { resolve(result: unknown): void; reject(error: Error): void }>();
+
+  const failAll = (message: string) => {
+    worker = undefined;
+    for (const { reject } of waiting.values()) reject(failure("ENGINE_DIED", message));
+    waiting.clear();
+  };
+
+  const start = (): Worker => {
+    const thread = new Worker(workerFile);
+    thread.on("message", (reply: Reply) => {
+      const call = waiting.get(reply.id);
+      waiting.delete(reply.id);
+      if (waiting.size === 0) thread.unref();
+      if ("error" in reply) call?.reject(failure("ENGINE", reply.error));
+      else call?.resolve(reply.result);
+    });
+    thread.on("error", (error) => worker === thread && failAll(`The thread that computes died: ${error.message}`));
+    thread.on("exit", (code) => worker === thread && failAll(`The thread that computes ended (exit ${code}).`));
+    return thread;
+  };
+
+  const call = <T>(message: WithoutId<Call>): Promise<T> => {
+    worker ??= start();
+    worker.ref();
+    const id = ++next;
+    return new Promise<T>((resolve, reject) => {
+      waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
+      worker!.postMessage({ id, ...message });
+    });
+  };
+
+  return {
+    create: (request: SessionRequest) => call<number>({ kind: "create", request }),
+    run: async (session: number, feeds: Feeds) => {
+      const results = await call<Feeds>({ kind: "run", session, feeds });
+      // Structured cloning keeps the data and loses the class.
+      return Object.fromEntries(
+        Object.entries(results).map(([name, { dtype, dims, data }]) => [name, new Tensor(dtype, dims, data)]),
+      );
+    },
+    release: (session: number) => call<string | undefined>({ kind: "release", session }),
+    kill: () => {
+      const dead = worker;
+      failAll("The thread that computes was ended.");
+      dead?.unref();
+      void dead?.terminate();
+    },
+  } satisfies Host;
+};
+
+export const probe: HostModule["probe"] = async (device: Device) => {
+  if (device === "cpu") return true;
+  // Without a device node of a graphics card there is nothing that a session could find, but a driver may be named.
+  const drivers = ["/dev/dri", "/dev/nvidia0", "/dev/nvidiactl"];
+  if (process.platform === "linux" && !process.env.VK_ICD_FILENAMES && !drivers.some((file) => existsSync(file))) {
+    return false;
+  }
+  const host = openHost();
+  try {
+    const request = { model: deviceProbeModel(), buffers: [], files: [], device, preset: "fast" as const, threads: 1 };
+    const session = await host.create(request);
+    await host.run(session, { x: Tensor.f32([1], [1]) });
+    await host.release(session);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    host.kill();
+  }
+};
+
+export const availableMemory: HostModule["availableMemory"] = () => {
+  if (process.platform !== "linux") return freemem();
+  const line = /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8"));
+  return line ? Number(line[1]) * 1024 : freemem();
+};
+
+export const hardwareThreads: HostModule["hardwareThreads"] = () => availableParallelism();
+
+export const commonFolder: HostModule["commonFolder"] = (files) => {
+  if (files.length === 0) return { folder: undefined, locate: (file) => file };
+  let folder = path.dirname(files[0]!);
+  const holds = (file: string) => !path.relative(folder, file).startsWith("..");
+  while (!files.every(holds) && folder !== path.dirname(folder)) folder = path.dirname(folder);
+  return { folder, locate: (file) => path.relative(folder, file).split(path.sep).join("/") };
+};

@@ -1,0 +1,46 @@
+/** @file The thread in which sessions live: a run of onnxruntime-node blocks the thread that calls it. */
+
+import { parentPort } from "node:worker_threads";
+import * as ort from "onnxruntime-node";
+import { fromOrt, toOrt } from "./convert.js";
+import type { Feeds, SessionRequest } from "./host.js";
+import { sessionOptions } from "./session.js";
+
+export type Call =
+  | { id: number; kind: "create"; request: SessionRequest }
+  | { id: number; kind: "run"; session: number; feeds: Feeds }
+  | { id: number; kind: "release"; session: number };
+
+export type Reply = { id: number; result: unknown } | { id: number; error: string };
+
+const sessions = new Map<number, { session: ort.InferenceSession; profiled: boolean }>();
+
+async function handle(call: Call): Promise<{ result: unknown; transfer: ArrayBuffer[] }> {
+  if (call.kind === "create") {
+    const { request } = call;
+    const externalData = request.buffers.map(({ location, bytes }) => ({ path: location, data: bytes }));
+    const options = { ...sessionOptions(request), ...(externalData.length > 0 && { externalData }) };
+    const session = await ort.InferenceSession.create(request.model, options);
+    sessions.set(call.id, { session, profiled: request.profile !== undefined });
+    return { result: call.id, transfer: [] };
+  }
+  const entry = sessions.get(call.session)!;
+  if (call.kind === "release") {
+    sessions.delete(call.session);
+    if (entry.profiled) entry.session.endProfiling();
+    await entry.session.release();
+    return { result: undefined, transfer: [] };
+  }
+  const feeds = Object.fromEntries(Object.entries(call.feeds).map(([name, tensor]) => [name, toOrt(ort.Tensor, tensor)]));
+  const results = Object.entries(await entry.session.run(feeds));
+  const tensors = results.map(([name, tensor]) => [name, fromOrt(tensor)] as const);
+  const transfer = tensors.map(([, { data }]) => data.buffer as ArrayBuffer);
+  return { result: Object.fromEntries(tensors), transfer };
+}
+
+parentPort!.on("message", (call: Call) => {
+  handle(call).then(
+    ({ result, transfer }) => parentPort!.postMessage({ id: call.id, result } satisfies Reply, transfer),
+    (error: unknown) => parentPort!.postMessage({ id: call.id, error: String((error as Error)?.message ?? error) } satisfies Reply),
+  );
+});

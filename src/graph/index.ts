@@ -1,0 +1,8 @@
+/** @file The graph room's door. */
+
+export * from "./cost.js";
+export * from "./onnx/encode.js";
+export type { Kernels } from "./onnx/kernels.js";
+export { plainKernels } from "./onnx/kernels.js";
+export * from "./ops.js";
+export * from "./value.js";

@@ -1,0 +1,94 @@
+/** @file Values to an ONNX model whose initializers point into the user's own weight files. */
+
+import type { Dims, DType } from "../../tensor/index.js";
+import { isOp, type OpName, type Storage, topologicalOrder, type Value } from "../value.js";
+import { Emitter } from "./emitter.js";
+import { type Kernels, plainKernels } from "./kernels.js";
+import { type Lowering, lowerings } from "./lowering.js";
+import { encodeModel, type OnnxValue } from "./proto.js";
+
+export interface EncodeOptions {
+  /** Values that are given at run time under a name, whatever computes them: the cut of a graph in parts. */
+  given?: ReadonlyMap<Value, string>;
+  kernels?: Kernels;
+  /** Where a weight file is, seen from the folder that the runtime is told. */
+  locate?: (file: string) => string;
+}
+
+export interface EncodedGraph {
+  model: Uint8Array;
+  inputs: OnnxValue[];
+  outputs: OnnxValue[];
+  /** Every weight file that the model points into. */
+  files: string[];
+  /** Weights in memory, under the location that the model names. */
+  buffers: { location: string; bytes: Uint8Array }[];
+  /** Bytes of the parameters as stored. */
+  parameterBytes: number;
+}
+
+/** Below this a weight in memory is written into the model itself. */
+const inlineBytes = 1024;
+
+/**
+ * Writes the values as one ONNX model. Only what they need is in it.
+ * @param outputs name of each output -> its value
+ */
+export function encodeGraph(
+  outputs: Readonly<Record<string, Value>>,
+  { given = new Map(), kernels = plainKernels, locate = (file) => file }: EncodeOptions = {},
+): EncodedGraph {
+  const to = new Emitter();
+  const inputs: OnnxValue[] = [];
+  const files = new Set<string>();
+  const buffers: EncodedGraph["buffers"] = [];
+  let parameterBytes = 0;
+
+  const declare = (value: Value, name: string) => {
+    inputs.push({ name, dtype: value.dtype, dims: value.dims });
+    to.bind(value, name);
+  };
+
+  const weight = (key: string, stored: DType, dims: Dims, storage: Storage): string => {
+    const name = to.fresh(key);
+    if ("file" in storage) {
+      const { file, offset, length } = storage;
+      files.add(file);
+      parameterBytes += length;
+      to.initializers.push({ name, dtype: stored, dims, data: { location: locate(file), offset, length } });
+    } else if (storage.bytes.length <= inlineBytes) {
+      to.initializers.push({ name, dtype: stored, dims, data: { raw: storage.bytes } });
+    } else {
+      const location = `memory/${buffers.length}`;
+      buffers.push({ location, bytes: storage.bytes });
+      parameterBytes += storage.bytes.length;
+      const data = { location, offset: 0, length: storage.bytes.length };
+      to.initializers.push({ name, dtype: stored, dims, data });
+    }
+    return stored === "f32" ? name : to.emit("Cast", [name], { to: 1 });
+  };
+
+  for (const value of topologicalOrder(Object.values(outputs), new Set(given.keys()))) {
+    const name = given.get(value);
+    if (name !== undefined) declare(value, name);
+    else if (isOp(value, "input")) declare(value, value.attributes.name);
+    else if (isOp(value, "constant")) to.bind(value, to.constant(value.attributes.tensor));
+    else if (isOp(value, "parameter")) {
+      const { key, stored, storage } = value.attributes;
+      to.bind(value, weight(key, stored, value.dims, storage));
+    } else {
+      const lower = lowerings[value.op] as Lowering<OpName>;
+      const names = value.inputs.map((one) => to.name(one));
+      to.bind(value, lower(value, names, to, kernels));
+    }
+  }
+
+  const results = Object.entries(outputs).map(([name, value]) => {
+    // An Identity gives the output its public name, and lets one value be wanted twice.
+    to.nodes.push({ opType: "Identity", domain: "", inputs: [to.name(value)], outputs: [name], attributes: {} });
+    return { name, dtype: value.dtype, dims: value.dims };
+  });
+  const model = encodeModel({ nodes: to.nodes, initializers: to.initializers, inputs, outputs: results });
+  return { model, inputs, outputs: results, files: [...files], buffers, parameterBytes };
+}
+

@@ -1,0 +1,97 @@
+/** @file How each operation is written in ONNX: one entry an operation, so that a missing one does not compile. */
+
+import { count } from "../../tensor/index.js";
+import type { OpName, Value } from "../value.js";
+import { convolution } from "./convolution.js";
+import type { Emitter } from "./emitter.js";
+import type { Kernels } from "./kernels.js";
+
+/** Writes one value; its inputs are written already. Returns the name of its output. */
+export type Lowering<K extends OpName> = (value: Value<K>, names: readonly string[], to: Emitter, kernels: Kernels) => string;
+
+const microsoft = { domain: "com.microsoft" } as const;
+
+const plain =
+  (opType: string) =>
+  (_: Value, names: readonly string[], to: Emitter): string =>
+    to.emit(opType, names);
+
+const reduce =
+  (opType: string) =>
+  ({ attributes }: Value<"mean" | "sum" | "max">, [x]: readonly string[], to: Emitter): string =>
+    to.emit(opType, [x!, to.integers(attributes.axes)], { keepdims: 1 });
+
+function leaf(value: Value): never {
+  throw new Error(`${value.op} is bound before lowering`);
+}
+
+export const lowerings: { [K in OpName]: Lowering<K> } = {
+  input: leaf,
+  parameter: leaf,
+  constant: leaf,
+
+  add: plain("Add"),
+  sub: plain("Sub"),
+  mul: plain("Mul"),
+  div: plain("Div"),
+
+  exp: plain("Exp"),
+  log: plain("Log"),
+  sqrt: plain("Sqrt"),
+  tanh: plain("Tanh"),
+  sigmoid: plain("Sigmoid"),
+  relu: plain("Relu"),
+  silu: (_, [x], to) => to.emit("QuickGelu", [x!], { alpha: { float: 1 } }, microsoft),
+  quickGelu: (_, [x], to) => to.emit("QuickGelu", [x!], { alpha: { float: 1.702 } }, microsoft),
+  gelu: ({ attributes }, [x], to) => to.emit("Gelu", [x!], { approximate: attributes.approximate }),
+  clamp: ({ attributes: { min, max } }, [x], to) => to.emit("Clip", [x!, to.floats([], [min]), to.floats([], [max])]),
+
+  matmul: plain("MatMul"),
+
+  linear: ({ dims, inputs: [x] }, [data, weight, bias], to) => {
+    const rows = to.reshape(data!, [count(x!.dims) / x!.dims.at(-1)!, x!.dims.at(-1)!]);
+    const product = to.emit("Gemm", [rows, weight!, ...(bias ? [bias] : [])], { transB: 1 });
+    return to.reshape(product, dims);
+  },
+
+  conv2d: convolution,
+
+  attention: ({ attributes: { heads, scale, causal } }, [q, k, v, bias], to) =>
+    to.emit(
+      "MultiHeadAttention",
+      bias ? [q!, k!, v!, "", "", bias] : [q!, k!, v!],
+      { num_heads: heads, scale: { float: scale }, ...(causal && { unidirectional: 1 }) },
+      microsoft,
+    ),
+
+  // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
+  groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias], to) => {
+    const [batch, channels, ...grid] = dims;
+    const grouped = to.reshape(x!, [batch!, groups, -1]);
+    const ones = to.floats([groups], Array(groups).fill(1));
+    const zeros = to.floats([groups], Array(groups).fill(0));
+    const normal = to.emit("InstanceNormalization", [grouped, ones, zeros], { epsilon: { float: eps } });
+    const perChannel = [channels!, ...grid.map(() => 1)];
+    const scaled = to.emit("Mul", [to.reshape(normal, dims), to.reshape(scale!, perChannel)]);
+    return to.emit("Add", [scaled, to.reshape(bias!, perChannel)]);
+  },
+  layerNorm: ({ attributes: { eps } }, names, to) =>
+    to.emit("LayerNormalization", names, { axis: -1, epsilon: { float: eps } }),
+  softmax: (_, [x], to) => to.emit("Softmax", [x!], { axis: -1 }),
+
+  mean: reduce("ReduceMean"),
+  sum: reduce("ReduceSum"),
+  max: reduce("ReduceMax"),
+
+  reshape: ({ dims }, [x], to) => to.reshape(x!, dims),
+  transpose: ({ attributes }, [x], to) => to.transpose(x!, attributes.permutation),
+  concat: ({ attributes }, names, to) => to.emit("Concat", names, { axis: attributes.axis }),
+  slice: ({ attributes: { axis, start, end } }, [x], to) => to.slice(x!, axis, start, end),
+  gather: (_, [table, indices], to) => to.emit("Gather", [table!, indices!], { axis: 0 }),
+  upsampleNearest: ({ dims }, [x], to) =>
+    to.emit("Resize", [x!, "", "", to.integers(dims)], {
+      mode: "nearest",
+      coordinate_transformation_mode: "asymmetric",
+      nearest_mode: "floor",
+    }),
+};

@@ -1,0 +1,66 @@
+/** @file Layers that read their weights from a scope: the words that every network is written in. */
+
+import * as g from "../graph/index.js";
+import type { Padding, Value } from "../graph/index.js";
+import type { Scope } from "../weights/index.js";
+
+/** x [..., in] -> [..., out]; `weight` [out, in], `bias` [out] if there is one. A 1x1 convolution's weight fits too. */
+export function linear(x: Value, w: Scope): Value {
+  const [out, inner] = w.dims("weight") ?? [];
+  return g.linear(x, out === undefined ? w.parameter("weight") : w.parameter("weight", [out, inner!]), w.optional("bias"));
+}
+
+/** x [B, C, H, W] -> [B, C', H', W'] */
+export function conv2d(x: Value, w: Scope, options: { stride?: number; padding?: number | Padding } = {}): Value {
+  return g.conv2d(x, w.parameter("weight"), w.optional("bias"), options);
+}
+
+export function groupNorm(x: Value, w: Scope, options: { groups: number; eps: number }): Value {
+  return g.groupNorm(x, w.parameter("weight"), w.parameter("bias"), options);
+}
+
+export function layerNorm(x: Value, w: Scope, options: { eps: number }): Value {
+  return g.layerNorm(x, w.parameter("weight"), w.parameter("bias"), options);
+}
+
+/** ids [...] (i64) -> [..., C] */
+export function embedding(ids: Value, w: Scope): Value {
+  return g.gather(w.parameter("weight"), ids);
+}
+
+const activations = {
+  silu: g.silu,
+  swish: g.silu,
+  relu: g.relu,
+  gelu: (x: Value) => g.gelu(x),
+  gelu_new: (x: Value) => g.gelu(x, { approximate: "tanh" }),
+  gelu_pytorch_tanh: (x: Value) => g.gelu(x, { approximate: "tanh" }),
+  quick_gelu: g.quickGelu,
+} satisfies Record<string, (x: Value) => Value>;
+
+export type ActivationName = keyof typeof activations;
+
+export const activationNames = Object.keys(activations) as [ActivationName, ...ActivationName[]];
+
+/** The activation of a config's name. */
+export function activation(name: ActivationName): (x: Value) => Value {
+  return activations[name];
+}
+
+/** A grid as tokens: [B, C, H, W] -> [B, H W, C] */
+export function toTokens(x: Value): Value {
+  const [batch, channels] = x.dims;
+  return g.transpose(g.reshape(x, [batch!, channels!, -1]), [0, 2, 1]);
+}
+
+/** Tokens as a grid: [B, H W, C] -> [B, C, H, W] */
+export function toGrid(tokens: Value, height: number, width: number): Value {
+  const [batch, , channels] = tokens.dims;
+  return g.reshape(g.transpose(tokens, [0, 2, 1]), [batch!, channels!, height, width]);
+}
+
+/** Heads apart: [B, T, heads d] -> [B, heads, T, d] */
+export function splitHeads(tokens: Value, heads: number): Value {
+  const [batch, length, channels] = tokens.dims;
+  return g.transpose(g.reshape(tokens, [batch!, length!, heads, channels! / heads]), [0, 2, 1, 3]);
+}
