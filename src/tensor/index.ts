@@ -3,5 +3,7 @@
 export * from "./dtype.js";
 export * from "./errors.js";
 export * from "./npy.js";
+export * from "./random.js";
 export * from "./safetensors.js";
+export * from "./strided.js";
 export * from "./tensor.js";
