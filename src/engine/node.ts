@@ -11,7 +11,13 @@ import type { Call, Reply } from "./worker.js";
 
 type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
 
-const workerFile = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+/** The thread's program; from a checkout it is TypeScript and needs its loader first. */
+function startWorker(): Worker {
+  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL("./worker.js", import.meta.url));
+  const source = JSON.stringify(new URL("./worker.ts", import.meta.url).href);
+  const program = `import("tsx/esm/api").then(({ register }) => { register(); return import(${source}); });`;
+  return new Worker(program, { eval: true });
+}
 
 export const openHost: HostModule["openHost"] = () => {
   let worker: Worker | undefined;
@@ -25,7 +31,7 @@ export const openHost: HostModule["openHost"] = () => {
   };
 
   const start = (): Worker => {
-    const thread = new Worker(workerFile);
+    const thread = startWorker();
     thread.on("message", (reply: Reply) => {
       const call = waiting.get(reply.id);
       waiting.delete(reply.id);

@@ -45,10 +45,7 @@ const schema = z.looseObject({
   use_linear_projection: withDefault(z.boolean(), false),
   class_embed_type: only(null),
   num_class_embeds: only(null),
-  addition_embed_type: z
-    .unknown()
-    .transform((value) => value ?? null)
-    .pipe(z.union([z.null(), z.literal("text_time")])),
+  addition_embed_type: z.literal("text_time").nullish(),
   addition_time_embed_dim: size.nullish(),
   upcast_attention: z.boolean().nullish(),
   resnet_time_scale_shift: withDefault(z.enum(["default", "scale_shift"]), "default"),
@@ -174,7 +171,7 @@ export function readUnetConfig(json: unknown): UnetConfig {
     groups: c.norm_num_groups,
     eps: c.norm_eps,
     linearProjection: c.use_linear_projection,
-    additionEmbed: c.addition_embed_type,
+    additionEmbed: c.addition_embed_type ?? null,
     additionTimeEmbedDim: c.addition_time_embed_dim ?? 0,
     timeScaleShift: c.resnet_time_scale_shift === "scale_shift",
     skipTimeAct: c.resnet_skip_time_act,
