@@ -2,6 +2,7 @@
 
 import { allocate, byteSize, type DType, viewBytes } from "./dtype.js";
 import { type DiffsightError, failure } from "./errors.js";
+import { fromStrides } from "./strided.js";
 import { Tensor } from "./tensor.js";
 
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // "\x93NUMPY"
@@ -72,26 +73,8 @@ export function decodeNpy(bytes: Uint8Array): Tensor {
   }
   const data = viewBytes(dtype, bytes.subarray(start));
   if (!fortranOrder || dims.length < 2) return new Tensor(dtype, dims, data);
-  return toRowMajor(new Tensor(dtype, [...dims].reverse(), data));
-}
-
-/** Reverses the axes: a column-major array is the row-major one of the reversed shape, transposed. */
-function toRowMajor(reversed: Tensor): Tensor {
-  const dims = [...reversed.dims].reverse();
-  const data = allocate(reversed.dtype, reversed.size);
-  const index = dims.map(() => 0);
   const strides = dims.map((_, axis) => dims.slice(0, axis).reduce((product, size) => product * size, 1));
-  let from = 0;
-  for (let to = 0; to < data.length; to++) {
-    data[to] = reversed.data[from]!;
-    for (let axis = dims.length - 1; axis >= 0; axis--) {
-      from += strides[axis]!;
-      if (++index[axis]! < dims[axis]!) break;
-      from -= strides[axis]! * dims[axis]!;
-      index[axis] = 0;
-    }
-  }
-  return new Tensor(reversed.dtype, dims, data);
+  return fromStrides(dtype, data, dims, strides);
 }
 
 /** The header is a Python dictionary of exactly three entries; only what numpy writes is read. */

@@ -1,0 +1,14 @@
+/** @file The weights room's door. */
+
+export { writeFileAtomic } from "#host/weights";
+export {
+  type Checkpoint,
+  checkpointOf,
+  readWeightFile,
+  type WeightEntry,
+  type WeightFormat,
+  type WeightPart,
+} from "./checkpoint.js";
+export { ModelFolder, type OpenOptions, openCheckpoint, openModel } from "./folder.js";
+export * from "./scope.js";
+export type { ProgressEvent, SourceOptions, WeightFile } from "./source.js";
