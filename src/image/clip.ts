@@ -1,0 +1,102 @@
+/** @file Pixels for CLIP and its kin, as a `preprocessor_config.json` asks (transformers `CLIPImageProcessorPil`). */
+
+import { z } from "zod";
+import { failure, type Tensor } from "../tensor/index.js";
+import { coveringSize, cropCentre, type Fit, padToSquare, type Size } from "./fit.js";
+import type { Colour, RgbImage } from "./image.js";
+import { type ByteTables, planes } from "./planes.js";
+import { type ResizeFilter, resize } from "./resize.js";
+
+/** PIL's numbers of the filters. */
+const filters: Record<number, ResizeFilter> = { 1: "lanczos", 2: "bilinear", 3: "bicubic" };
+
+const side = z.number().int().positive();
+const rectangle = z.strictObject({ height: side, width: side });
+const triple = z.tuple([z.number(), z.number(), z.number()]);
+
+/** Older files give a plain number: the short side of `size`, both sides of `crop_size`. */
+const schema = z.object({
+  do_resize: z.boolean().default(true),
+  size: z
+    .union([
+      z.strictObject({ shortest_edge: side }),
+      rectangle,
+      side.transform((n) => ({ shortest_edge: n })),
+    ])
+    .default({ shortest_edge: 224 }),
+  resample: z.literal([1, 2, 3]).default(3),
+  do_center_crop: z.boolean().nullish().default(true),
+  crop_size: z
+    .union([rectangle, side.transform((n) => ({ height: n, width: n }))])
+    .default({ height: 224, width: 224 }),
+  do_rescale: z.boolean().default(true),
+  rescale_factor: z.number().default(1 / 255),
+  do_normalize: z.boolean().nullish().default(true),
+  image_mean: triple.default([0.48145466, 0.4578275, 0.40821073]),
+  image_std: triple.default([0.26862954, 0.26130258, 0.27577711]),
+  do_pad: z.literal(false).nullish(),
+});
+
+/** How an image becomes numbers; fields as in `preprocessor_config.json`. */
+export type PreprocessorConfig = z.output<typeof schema>;
+
+/**
+ * Reads a `preprocessor_config.json`; what it leaves out is CLIP's own.
+ * @throws DiffsightError CONFIG that names the fields that are wrong or not supported
+ */
+export function readPreprocessorConfig(json: unknown): PreprocessorConfig {
+  const { data, error } = schema.safeParse(json);
+  if (data) return data;
+  const issues = error.issues.map(({ path, message }) => `${path.join(".") || "the file"}: ${message}`);
+  throw failure("CONFIG", `The preprocessor config is not supported: ${issues.join("; ")}`);
+}
+
+/**
+ * Prepares an image for CLIP, SigLIP or DINOv2.
+ * @param config from readPreprocessorConfig
+ * @param fit `crop`: just as the config says (resize, then centre crop); `pad`: filled up to a square with the mean
+ *   colour first, as LLaVA does; `squash`: distorted to the final size
+ * @returns f32 [1, 3, height, width]
+ */
+export function clipPixels(image: RgbImage, config: PreprocessorConfig, fit: Fit = "crop"): Tensor {
+  return planes(clipImage(image, config, fit), byteTables(config));
+}
+
+/** The picture that CLIP sees: `clipPixels` before its bytes become numbers. */
+export function clipImage(image: RgbImage, config: PreprocessorConfig, fit: Fit = "crop"): RgbImage {
+  const { do_resize, size, do_center_crop, crop_size } = config;
+  const filter = filters[config.resample]!;
+  if (fit === "squash") {
+    const final = do_center_crop || "shortest_edge" in size ? crop_size : size;
+    return resize(image, final.width, final.height, filter);
+  }
+  let seen = fit === "pad" ? padToSquare(image, meanColour(config)) : image;
+  if (do_resize) {
+    const { width, height } = "width" in size ? size : shortSide(seen, size.shortest_edge);
+    seen = resize(seen, width, height, filter);
+  }
+  return do_center_crop ? cropCentre(seen, crop_size.width, crop_size.height) : seen;
+}
+
+function shortSide(image: Size, edge: number): Size {
+  return coveringSize(image, { width: edge, height: edge });
+}
+
+/** LLaVA: tuple(int(x * 255) for x in image_mean) */
+function meanColour({ image_mean }: PreprocessorConfig): Colour {
+  const [red, green, blue] = image_mean.map((mean) => Math.trunc(mean * 255));
+  return [red!, green!, blue!];
+}
+
+/** What each byte becomes: numpy scales in double precision, and normalizes in single precision. */
+function byteTables(config: PreprocessorConfig): ByteTables {
+  const { do_rescale, rescale_factor, do_normalize, image_mean, image_std } = config;
+  const table = (channel: 0 | 1 | 2) => {
+    const [mean, std] = [Math.fround(image_mean[channel]), Math.fround(image_std[channel])];
+    return Float32Array.from({ length: 256 }, (_, byte) => {
+      const value = Math.fround(do_rescale ? byte * rescale_factor : byte);
+      return do_normalize ? Math.fround(value - mean) / std : value;
+    });
+  };
+  return [table(0), table(1), table(2)];
+}

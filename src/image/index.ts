@@ -1,0 +1,28 @@
+/** @file The image room's door: decoding, PIL-exact resizing, and the networks' processors. */
+
+export { clipImage, clipPixels, type PreprocessorConfig, readPreprocessorConfig } from "./clip.js";
+export { type DecodeOptions, decodeImage, type ImageLimits } from "./decode.js";
+export {
+  clipMeanColour,
+  cropCentre,
+  type Fit,
+  type FitOptions,
+  fitImage,
+  fits,
+  nativeSize,
+  padTo,
+  padToSquare,
+  type Size,
+} from "./fit.js";
+export { type ImageFormat, imageFormats } from "./header.js";
+export {
+  blankImage,
+  type Colour,
+  type ImageInput,
+  type RawImage,
+  type RgbImage,
+  rgbFromRaw,
+} from "./image.js";
+export { encodePng } from "./png-encode.js";
+export { type ResizeFilter, resize, resizeFilters } from "./resize.js";
+export { fromVaePixels, vaePixels } from "./vae.js";
