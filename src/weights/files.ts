@@ -102,8 +102,10 @@ const meanings: Record<string, [code: string, text: string]> = {
 
 /** An error of the file system as a sentence with a stable code; other errors as they are. */
 export function fileError(path: string, error: unknown, verb = "read"): unknown {
-  const system = (error as NodeJS.ErrnoException | null)?.code;
-  if (!(error instanceof Error) || typeof system !== "string" || !/^E[A-Z0-9]+$/.test(system)) return error;
-  const [code, text] = meanings[system] ?? ["FILE_ACCESS", error.message];
+  if (!(error instanceof Error) || !("errno" in error)) return error;
+  const [code, text] = meanings[(error as NodeJS.ErrnoException).code ?? ""] ?? [
+    "FILE_ACCESS",
+    error.message,
+  ];
   return failure(code, `${path} could not be ${verb}: ${text}.`, error);
 }
