@@ -10,6 +10,5 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
-    execArgv: ["--conditions=source", "--import", "tsx"],
   },
 });

@@ -5,7 +5,7 @@ import { listTaps } from "../src/diffusion/taps.js";
 import { Engine } from "../src/engine/index.js";
 import { input } from "../src/graph/index.js";
 import { readUnetConfig, sinusoids, unet } from "../src/models/index.js";
-import { Tensor } from "../src/tensor/index.js";
+import type { Tensor } from "../src/tensor/index.js";
 import { openModel, Scope } from "../src/weights/index.js";
 import { expectClose, Golden, type GoldenCase, goldenPath } from "./golden.js";
 import { algorithms } from "./kernels.js";
@@ -18,11 +18,18 @@ async function written(golden: Golden, one: GoldenCase) {
   const sample = golden.input(one, "sample");
   const text = golden.input(one, "encoder_hidden_states");
   const timesteps = Array.from(golden.input(one, "timesteps").data, Number);
-  const feeds: Record<string, Tensor> = { sample, text, timestep: sinusoids(timesteps, config.down[0]!.channels, config) };
+  const feeds: Record<string, Tensor> = {
+    sample,
+    text,
+    timestep: sinusoids(timesteps, config.down[0]!.channels, config),
+  };
   if (config.additionEmbed) {
     feeds.textEmbeds = golden.input(one, "text_embeds");
     const ids = golden.input(one, "time_ids");
-    feeds.timeIds = sinusoids([...ids.toFloat32()], config.additionTimeEmbedDim, config).reshape([ids.dims[0]!, -1]);
+    feeds.timeIds = sinusoids([...ids.toFloat32()], config.additionTimeEmbedDim, config).reshape([
+      ids.dims[0]!,
+      -1,
+    ]);
   }
   const value = (name: string) => feeds[name] && input(name, feeds[name].dims);
   unet(w, config, {
@@ -32,7 +39,7 @@ async function written(golden: Golden, one: GoldenCase) {
     textEmbeds: value("textEmbeds"),
     timeIds: value("timeIds"),
   });
-  return { taps: new Map(listTaps(w.taps).map((tap) => [tap.id, tap.value])), feeds };
+  return { taps: new Map(listTaps(w.taps, []).map((tap) => [tap.id, tap.value])), feeds };
 }
 
 describe.each(["unet-sd21", "unet-sd15", "unet-sdxl"])("%s", (folder) => {

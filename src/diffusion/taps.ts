@@ -3,7 +3,7 @@
  * `up-level1-repeat1-vit-block0-cross-q` (generic-diffusion-feature) and the paper's `U-L1-R1-B0-Cross-Q`.
  */
 
-import type { Value } from "../graph/index.js";
+import { dependents, type Value } from "../graph/index.js";
 import { misuse } from "../tensor/index.js";
 
 /** A place in the network whose activation can be taken. */
@@ -17,6 +17,8 @@ export interface Tap {
   kind: "grid" | "tokens" | "map";
   /** Whether generic-diffusion-feature names it too. */
   classic: boolean;
+  /** Whether its numbers cannot depend on the text: delta is exactly 0. */
+  textFree: boolean;
 }
 
 const stages: Record<string, string> = { down_blocks: "down", mid_block: "mid", up_blocks: "up" };
@@ -31,7 +33,8 @@ export function longId(recorded: string): string {
   const [module, index, , block] = keys;
   const repeat = stage === "mid" && module === "attentions" ? "" : `-repeat${index}`;
   if (module === "resnets") return `${stage}${level}${repeat}-${kind}`;
-  if (module === "attentions") return `${stage}${level}${repeat}-${block === undefined ? kind : `vit-block${block}-${kind}`}`;
+  if (module === "attentions")
+    return `${stage}${level}${repeat}-${block === undefined ? kind : `vit-block${block}-${kind}`}`;
   return `${stage}${level}-${module!.slice(0, -1)}-${kind}`;
 }
 
@@ -64,12 +67,23 @@ export function normalizeId(name: string): string {
     .replace(/^mid-repeat0-vit/, "mid-vit");
 }
 
-/** Every tap of a written network, in the order of execution. */
-export function listTaps(recorded: ReadonlyMap<string, Value>): Tap[] {
+/**
+ * Every tap of a written network, in the order of execution.
+ * @param text the inputs that the text decides
+ */
+export function listTaps(recorded: ReadonlyMap<string, Value>, text: readonly Value[]): Tap[] {
+  const bound = dependents(recorded.values(), new Set(text));
   return [...recorded].map(([key, value]) => {
     const id = longId(key);
     const kind = /-(map|score)$/.test(id) ? "map" : value.dims.length === 3 ? "tokens" : "grid";
-    return { id, short: shortId(id), value, kind, classic: kind !== "tokens" && !id.endsWith("-score") };
+    return {
+      id,
+      short: shortId(id),
+      value,
+      kind,
+      classic: kind !== "tokens" && !id.endsWith("-score"),
+      textFree: !bound.has(value),
+    };
   });
 }
 
@@ -94,7 +108,9 @@ function explain(ids: readonly string[], id: string): string {
     const next = prefix === "" ? part : `${prefix}-${part}`;
     if (starts(next).length === 0) {
       const rest = prefix === "" ? ids : starts(prefix).filter((one) => one !== prefix);
-      const options = [...new Set(rest.map((one) => one.slice(prefix === "" ? 0 : prefix.length + 1).split("-")[0]!))];
+      const options = [
+        ...new Set(rest.map((one) => one.slice(prefix === "" ? 0 : prefix.length + 1).split("-")[0]!)),
+      ];
       const numbered = options.every((option) => /\d$/.test(option));
       const has = numbered
         ? `${options[0]!.replace(/\d+$/, "")}s ${options[0]!.match(/\d+$/)} to ${options.at(-1)!.match(/\d+$/)}`

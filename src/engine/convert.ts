@@ -18,10 +18,9 @@ const toOrtType: Partial<Record<DType, ort.Tensor.Type>> = {
   bool: "bool",
 };
 
-const fromOrtType = Object.fromEntries(Object.entries(toOrtType).map(([ours, theirs]) => [theirs, ours])) as Record<
-  ort.Tensor.Type,
-  DType
->;
+const fromOrtType = Object.fromEntries(
+  Object.entries(toOrtType).map(([ours, theirs]) => [theirs, ours]),
+) as Record<ort.Tensor.Type, DType>;
 
 /** Plain data of a tensor, as it arrives from another thread (where classes are lost). */
 export type PlainTensor = Pick<Tensor, "dtype" | "dims" | "data">;

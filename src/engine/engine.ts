@@ -1,7 +1,7 @@
 /** @file Compiles graphs to programs and runs them, one at a time, where the host keeps its sessions. */
 
 import { availableMemory, commonFolder, hardwareThreads, openHost, probe } from "#host/engine";
-import { encodeGraph, type Kernels, plainKernels, type Value } from "../graph/index.js";
+import { encodeGraph, fastKernels, type Kernels, plainKernels, type Value } from "../graph/index.js";
 import { aborted, formatDims, misuse, type Tensor } from "../tensor/index.js";
 import type { Device, Feeds, Host, Preset, SessionRequest } from "./host.js";
 
@@ -65,7 +65,11 @@ export class Program {
   async release(): Promise<void> {
     const session = this.#session;
     this.#session = undefined;
-    if (session) await this.engine.exclusive(undefined, async (host) => session.host === host && host.release(session.id));
+    if (session)
+      await this.engine.exclusive(
+        undefined,
+        async (host) => session.host === host && host.release(session.id),
+      );
   }
 
   async #open(host: Host): Promise<number> {
@@ -95,7 +99,10 @@ export class Engine {
       throw misuse("DEVICE", `Unknown device "${device}": allowed are auto, ${devices.join(", ")}.`);
     }
     if (memory !== "auto" && !presets.includes(memory)) {
-      throw misuse("MEMORY_PRESET", `Unknown memory preset "${memory}": allowed are auto, ${presets.join(", ")}.`);
+      throw misuse(
+        "MEMORY_PRESET",
+        `Unknown memory preset "${memory}": allowed are auto, ${presets.join(", ")}.`,
+      );
     }
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
       throw misuse("THREADS", `threads must be a whole number from 1 to 1024, not ${threads}.`);
@@ -114,10 +121,19 @@ export class Engine {
     const draft = encodeGraph(outputs, { given });
     const preset = this.#preset(draft.parameterBytes);
     const { folder, locate } = commonFolder(draft.files);
-    const kernels = this.options.kernels ?? plainKernels;
+    const kernels =
+      this.options.kernels ?? (preset === "fast" && this.device === "cpu" ? fastKernels : plainKernels);
     const graph = encodeGraph(outputs, { given, locate, kernels });
     const { device, threads } = this;
-    const request = { model: graph.model, folder, buffers: graph.buffers, files: graph.files, device, preset, threads };
+    const request = {
+      model: graph.model,
+      folder,
+      buffers: graph.buffers,
+      files: graph.files,
+      device,
+      preset,
+      threads,
+    };
     const profile = this.options.profile;
     return new Program(this, graph.inputs, { ...request, profile }, graph.parameterBytes);
   }

@@ -5,8 +5,8 @@ import { availableParallelism, freemem } from "node:os";
 import path from "node:path";
 import { Worker } from "node:worker_threads";
 import { failure, Tensor } from "../tensor/index.js";
-import { deviceProbeModel } from "./probe.js";
 import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
+import { deviceProbeModel } from "./probe.js";
 import type { Call, Reply } from "./worker.js";
 
 type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
@@ -39,8 +39,14 @@ export const openHost: HostModule["openHost"] = () => {
       if ("error" in reply) call?.reject(failure("ENGINE", reply.error));
       else call?.resolve(reply.result);
     });
-    thread.on("error", (error) => worker === thread && failAll(`The thread that computes died: ${error.message}`));
-    thread.on("exit", (code) => worker === thread && failAll(`The thread that computes ended (exit ${code}).`));
+    thread.on(
+      "error",
+      (error) => worker === thread && failAll(`The thread that computes died: ${error.message}`),
+    );
+    thread.on(
+      "exit",
+      (code) => worker === thread && failAll(`The thread that computes ended (exit ${code}).`),
+    );
     return thread;
   };
 
@@ -77,12 +83,23 @@ export const probe: HostModule["probe"] = async (device: Device) => {
   if (device === "cpu") return true;
   // Without a device node of a graphics card there is nothing that a session could find, but a driver may be named.
   const drivers = ["/dev/dri", "/dev/nvidia0", "/dev/nvidiactl"];
-  if (process.platform === "linux" && !process.env.VK_ICD_FILENAMES && !drivers.some((file) => existsSync(file))) {
+  if (
+    process.platform === "linux" &&
+    !process.env.VK_ICD_FILENAMES &&
+    !drivers.some((file) => existsSync(file))
+  ) {
     return false;
   }
   const host = openHost();
   try {
-    const request = { model: deviceProbeModel(), buffers: [], files: [], device, preset: "fast" as const, threads: 1 };
+    const request = {
+      model: deviceProbeModel(),
+      buffers: [],
+      files: [],
+      device,
+      preset: "fast" as const,
+      threads: 1,
+    };
     const session = await host.create(request);
     await host.run(session, { x: Tensor.f32([1], [1]) });
     await host.release(session);

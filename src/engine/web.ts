@@ -28,7 +28,7 @@ export const openHost: HostModule["openHost"] = () => {
       const ort = await runtime();
       const memory = request.buffers.map(({ location, bytes }) => ({ path: location, data: bytes }));
       const files = await Promise.all(
-        (request.files).map(async (file) => ({ path: file, data: await bytesOf(file) })),
+        request.files.map(async (file) => ({ path: file, data: await bytesOf(file) })),
       );
       const options = sessionOptions({ ...request, folder: undefined });
       const session = await ort.InferenceSession.create(request.model, {
@@ -41,7 +41,9 @@ export const openHost: HostModule["openHost"] = () => {
     },
     async run(session: number, feeds: Feeds) {
       const ort = await runtime();
-      const given = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(ort.Tensor, tensor)]));
+      const given = Object.fromEntries(
+        Object.entries(feeds).map(([name, tensor]) => [name, toOrt(ort.Tensor, tensor)]),
+      );
       const results = await sessions.get(session)!.run(given);
       return Object.fromEntries(
         Object.entries(results).map(([name, tensor]) => {
@@ -67,7 +69,14 @@ export const probe: HostModule["probe"] = async (device: Device) => {
   if (device !== "webgpu" || !("gpu" in navigator)) return false;
   const host = openHost();
   try {
-    const session = await host.create({ model: deviceProbeModel(), buffers: [], files: [], device, preset: "fast", threads: 1 });
+    const session = await host.create({
+      model: deviceProbeModel(),
+      buffers: [],
+      files: [],
+      device,
+      preset: "fast",
+      threads: 1,
+    });
     await host.run(session, { x: Tensor.f32([1], [1]) });
     return true;
   } catch {

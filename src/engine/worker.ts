@@ -31,7 +31,9 @@ async function handle(call: Call): Promise<{ result: unknown; transfer: ArrayBuf
     await entry.session.release();
     return { result: undefined, transfer: [] };
   }
-  const feeds = Object.fromEntries(Object.entries(call.feeds).map(([name, tensor]) => [name, toOrt(ort.Tensor, tensor)]));
+  const feeds = Object.fromEntries(
+    Object.entries(call.feeds).map(([name, tensor]) => [name, toOrt(ort.Tensor, tensor)]),
+  );
   const results = Object.entries(await entry.session.run(feeds));
   const tensors = results.map(([name, tensor]) => [name, fromOrt(tensor)] as const);
   const transfer = tensors.map(([, { data }]) => data.buffer as ArrayBuffer);
@@ -41,6 +43,10 @@ async function handle(call: Call): Promise<{ result: unknown; transfer: ArrayBuf
 parentPort!.on("message", (call: Call) => {
   handle(call).then(
     ({ result, transfer }) => parentPort!.postMessage({ id: call.id, result } satisfies Reply, transfer),
-    (error: unknown) => parentPort!.postMessage({ id: call.id, error: String((error as Error)?.message ?? error) } satisfies Reply),
+    (error: unknown) =>
+      parentPort!.postMessage({
+        id: call.id,
+        error: String((error as Error)?.message ?? error),
+      } satisfies Reply),
   );
 });

@@ -22,7 +22,8 @@ export function flops(outputs: Iterable<Value>): number {
 export function parameterBytes(outputs: Iterable<Value>, as: "stored" | "f32" = "stored"): number {
   let total = 0;
   for (const value of topologicalOrder(outputs)) {
-    if (isOp(value, "parameter")) total += count(value.dims) * (as === "f32" ? 4 : byteSize(value.attributes.stored));
+    if (isOp(value, "parameter"))
+      total += count(value.dims) * (as === "f32" ? 4 : byteSize(value.attributes.stored));
   }
   return total;
 }

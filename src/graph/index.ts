@@ -2,7 +2,12 @@
 
 export * from "./cost.js";
 export * from "./onnx/encode.js";
-export type { Kernels } from "./onnx/kernels.js";
-export { plainKernels } from "./onnx/kernels.js";
+export {
+  type ConvolutionAlgorithm,
+  fastKernels,
+  fitsWinograd,
+  type Kernels,
+  plainKernels,
+} from "./onnx/kernels.js";
 export * from "./ops.js";
 export * from "./value.js";

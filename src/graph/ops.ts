@@ -112,7 +112,10 @@ export function matmul(a: Value, b: Value): Value<"matmul"> {
 export function linear(x: Value, weight: Value, bias?: Value): Value<"linear"> {
   const [out, inner] = weight.dims;
   if (weight.dims.length !== 2 || x.dims.at(-1) !== inner || (bias && count(bias.dims) !== out)) {
-    mismatch("linear", `x ${formatDims(x.dims)}, weight ${formatDims(weight.dims)}, bias ${bias && formatDims(bias.dims)}`);
+    mismatch(
+      "linear",
+      `x ${formatDims(x.dims)}, weight ${formatDims(weight.dims)}, bias ${bias && formatDims(bias.dims)}`,
+    );
   }
   return node("linear", bias ? [x, weight, bias] : [x, weight], {}, [...x.dims.slice(0, -1), out!]);
 }
@@ -127,8 +130,16 @@ export function conv2d(
   const pads: Padding = typeof padding === "number" ? [padding, padding, padding, padding] : padding;
   const [batch, channels, height, width] = x.dims;
   const [out, inner, kernelHeight, kernelWidth] = weight.dims;
-  if (x.dims.length !== 4 || weight.dims.length !== 4 || channels !== inner || (bias && count(bias.dims) !== out)) {
-    mismatch("conv2d", `x ${formatDims(x.dims)}, weight ${formatDims(weight.dims)}, bias ${bias && formatDims(bias.dims)}`);
+  if (
+    x.dims.length !== 4 ||
+    weight.dims.length !== 4 ||
+    channels !== inner ||
+    (bias && count(bias.dims) !== out)
+  ) {
+    mismatch(
+      "conv2d",
+      `x ${formatDims(x.dims)}, weight ${formatDims(weight.dims)}, bias ${bias && formatDims(bias.dims)}`,
+    );
   }
   const rows = Math.floor((height! + pads[0] + pads[2] - kernelHeight!) / stride) + 1;
   const columns = Math.floor((width! + pads[1] + pads[3] - kernelWidth!) / stride) + 1;
@@ -149,9 +160,16 @@ export function attention(
 ): Value<"attention"> {
   const [batch, queries, channels] = q.dims;
   if (k.dims[1] !== v.dims[1] || k.dims[2] !== channels || channels! % heads || k.dims[0] !== batch) {
-    mismatch("attention", `q ${formatDims(q.dims)}, k ${formatDims(k.dims)}, v ${formatDims(v.dims)}, ${heads} heads`);
+    mismatch(
+      "attention",
+      `q ${formatDims(q.dims)}, k ${formatDims(k.dims)}, v ${formatDims(v.dims)}, ${heads} heads`,
+    );
   }
-  return node("attention", bias ? [q, k, v, bias] : [q, k, v], { heads, scale, causal }, [batch!, queries!, v.dims[2]!]);
+  return node("attention", bias ? [q, k, v, bias] : [q, k, v], { heads, scale, causal }, [
+    batch!,
+    queries!,
+    v.dims[2]!,
+  ]);
 }
 
 // Normalisations
@@ -170,7 +188,12 @@ export function groupNorm(
 }
 
 /** Over the last axis. x [..., C], scale and bias [C] */
-export function layerNorm(x: Value, scale: Value, bias: Value, { eps }: OpAttributes["layerNorm"]): Value<"layerNorm"> {
+export function layerNorm(
+  x: Value,
+  scale: Value,
+  bias: Value,
+  { eps }: OpAttributes["layerNorm"],
+): Value<"layerNorm"> {
   if (count(scale.dims) !== x.dims.at(-1)) {
     mismatch("layerNorm", `x ${formatDims(x.dims)}, scale ${formatDims(scale.dims)}`);
   }
@@ -214,7 +237,13 @@ export function reshape(x: Value, dims: Dims): Value {
 
 export function transpose(x: Value, permutation: readonly number[]): Value {
   if (permutation.length !== x.dims.length) mismatch("transpose", `${formatDims(x.dims)} by ${permutation}`);
-  return node("transpose", [x], { permutation }, permutation.map((axis) => x.dims[axis]!), x.dtype);
+  return node(
+    "transpose",
+    [x],
+    { permutation },
+    permutation.map((axis) => x.dims[axis]!),
+    x.dtype,
+  );
 }
 
 export function concat(values: readonly Value[], axis: number): Value {
@@ -227,14 +256,26 @@ export function concat(values: readonly Value[], axis: number): Value {
     }
   }
   const total = values.reduce((sumOfSizes, value) => sumOfSizes + value.dims[at]!, 0);
-  return node("concat", values, { axis: at }, first.dims.map((size, i) => (i === at ? total : size)), first.dtype);
+  return node(
+    "concat",
+    values,
+    { axis: at },
+    first.dims.map((size, i) => (i === at ? total : size)),
+    first.dtype,
+  );
 }
 
 /** Elements start .. end - 1 of one axis. */
 export function slice(x: Value, axis: number, start: number, end: number): Value {
   const at = axisOf("slice", axis, x.dims.length);
   if (start < 0 || end > x.dims[at]! || start >= end) mismatch("slice", `${start}..${end} of ${x.dims[at]}`);
-  return node("slice", [x], { axis: at, start, end }, x.dims.map((size, i) => (i === at ? end - start : size)), x.dtype);
+  return node(
+    "slice",
+    [x],
+    { axis: at, start, end },
+    x.dims.map((size, i) => (i === at ? end - start : size)),
+    x.dtype,
+  );
 }
 
 /** Equal parts along one axis. */

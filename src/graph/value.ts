@@ -112,7 +112,12 @@ export function frontier(outputs: Iterable<Value>, sources: ReadonlySet<Value>):
   const dependent = dependents(wanted, sources);
   const cut = new Set<Value>();
   const consider = (value: Value) => {
-    if (!dependent.has(value) && value.op !== "parameter" && value.op !== "constant" && value.op !== "input") {
+    if (
+      !dependent.has(value) &&
+      value.op !== "parameter" &&
+      value.op !== "constant" &&
+      value.op !== "input"
+    ) {
       cut.add(value);
     }
   };

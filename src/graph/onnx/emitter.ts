@@ -55,6 +55,15 @@ export class Emitter {
     return name;
   }
 
+  /** A constant that several lowerings share under a key. */
+  shared(key: string, make: () => Tensor): string {
+    const known = this.#constants.get(key);
+    if (known) return known;
+    const name = this.constant(make());
+    this.#constants.set(key, name);
+    return name;
+  }
+
   /** A shape, axes or sizes. */
   integers(values: readonly number[]): string {
     return this.constant(Tensor.i64([values.length], values));

@@ -85,10 +85,15 @@ export function encodeGraph(
 
   const results = Object.entries(outputs).map(([name, value]) => {
     // An Identity gives the output its public name, and lets one value be wanted twice.
-    to.nodes.push({ opType: "Identity", domain: "", inputs: [to.name(value)], outputs: [name], attributes: {} });
+    to.nodes.push({
+      opType: "Identity",
+      domain: "",
+      inputs: [to.name(value)],
+      outputs: [name],
+      attributes: {},
+    });
     return { name, dtype: value.dtype, dims: value.dims };
   });
   const model = encodeModel({ nodes: to.nodes, initializers: to.initializers, inputs, outputs: results });
   return { model, inputs, outputs: results, files: [...files], buffers, parameterBytes };
 }
-

@@ -7,7 +7,12 @@ import type { Emitter } from "./emitter.js";
 import type { Kernels } from "./kernels.js";
 
 /** Writes one value; its inputs are written already. Returns the name of its output. */
-export type Lowering<K extends OpName> = (value: Value<K>, names: readonly string[], to: Emitter, kernels: Kernels) => string;
+export type Lowering<K extends OpName> = (
+  value: Value<K>,
+  names: readonly string[],
+  to: Emitter,
+  kernels: Kernels,
+) => string;
 
 const microsoft = { domain: "com.microsoft" } as const;
 
@@ -44,7 +49,8 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   silu: (_, [x], to) => to.emit("QuickGelu", [x!], { alpha: { float: 1 } }, microsoft),
   quickGelu: (_, [x], to) => to.emit("QuickGelu", [x!], { alpha: { float: 1.702 } }, microsoft),
   gelu: ({ attributes }, [x], to) => to.emit("Gelu", [x!], { approximate: attributes.approximate }),
-  clamp: ({ attributes: { min, max } }, [x], to) => to.emit("Clip", [x!, to.floats([], [min]), to.floats([], [max])]),
+  clamp: ({ attributes: { min, max } }, [x], to) =>
+    to.emit("Clip", [x!, to.floats([], [min]), to.floats([], [max])]),
 
   matmul: plain("MatMul"),
 

@@ -1,0 +1,89 @@
+/** @file A pipeline folder in diffusers' layout: its parts are opened when something needs them. */
+
+import type { Engine } from "../engine/index.js";
+import {
+  type AutoencoderConfig,
+  readAutoencoderConfig,
+  readClipTextConfig,
+  readUnetConfig,
+  type UnetConfig,
+} from "../models/index.js";
+import { failure } from "../tensor/index.js";
+import { clipTokenizer, clipTokenizerFiles } from "../text/index.js";
+import { type Checkpoint, type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
+import { Autoencoder } from "./autoencoder.js";
+import { type NoiseSchedule, noiseSchedule } from "./schedulers/index.js";
+import { TextEncoder, type TextTower } from "./text.js";
+
+const supported = ["StableDiffusionPipeline", "StableDiffusionXLPipeline"] as const;
+
+export class Pipeline {
+  private constructor(
+    readonly folder: ModelFolder,
+    readonly className: (typeof supported)[number],
+    readonly index: Record<string, unknown>,
+    readonly unetConfig: UnetConfig,
+    readonly vaeConfig: AutoencoderConfig,
+    readonly schedulerConfig: Record<string, unknown>,
+    readonly schedule: NoiseSchedule,
+  ) {}
+
+  /**
+   * Reads the configs of a pipeline.
+   * @throws DiffsightError PIPELINE when the folder is no pipeline that diffsight runs
+   */
+  static async open(idOrPath: string, options: OpenOptions = {}): Promise<Pipeline> {
+    const folder = await openModel(idOrPath, options);
+    if (!(await folder.has("model_index.json"))) {
+      throw failure(
+        "PIPELINE",
+        `${folder.source} has no model_index.json: give the folder of a whole pipeline.`,
+      );
+    }
+    const index = (await folder.json("model_index.json")) as Record<string, unknown>;
+    const className = String(index._class_name);
+    if (!supported.includes(className as (typeof supported)[number])) {
+      throw failure(
+        "PIPELINE",
+        `${folder.source} is a ${className}; supported are ${supported.join(" and ")}.`,
+      );
+    }
+    const unetConfig = readUnetConfig(await folder.json("unet/config.json"));
+    const vaeConfig = readAutoencoderConfig(await folder.json("vae/config.json"));
+    if (unetConfig.inChannels !== vaeConfig.latentChannels) {
+      const { inChannels } = unetConfig;
+      throw failure(
+        "PIPELINE",
+        `${folder.source}: the U-Net's in_channels ${inChannels} are not the VAE's latent_channels ${vaeConfig.latentChannels} (inpainting and depth models are not supported).`,
+      );
+    }
+    const schedulerConfig = (await folder.json("scheduler/scheduler_config.json")) as Record<string, unknown>;
+    const schedule = noiseSchedule(schedulerConfig);
+    const name = className as (typeof supported)[number];
+    return new Pipeline(folder, name, index, unetConfig, vaeConfig, schedulerConfig, schedule);
+  }
+
+  unet(): Promise<Checkpoint> {
+    return this.folder.checkpoint("unet");
+  }
+
+  async autoencoder(engine: Engine): Promise<Autoencoder> {
+    return new Autoencoder(engine, this.vaeConfig, await this.folder.checkpoint("vae"));
+  }
+
+  async textEncoder(engine: Engine): Promise<TextEncoder> {
+    const suffixes = this.className === "StableDiffusionXLPipeline" ? ["", "_2"] : [""];
+    return new TextEncoder(engine, await Promise.all(suffixes.map((suffix) => this.#tower(suffix))));
+  }
+
+  async #tower(suffix: string): Promise<TextTower> {
+    const files: Partial<Record<(typeof clipTokenizerFiles)[number], string>> = {};
+    for (const name of clipTokenizerFiles) {
+      const path = `tokenizer${suffix}/${name}`;
+      if (await this.folder.has(path)) files[name] = await this.folder.text(path);
+    }
+    const folder = `text_encoder${suffix}`;
+    const config = readClipTextConfig(await this.folder.json(`${folder}/config.json`));
+    return { tokenizer: clipTokenizer(files), config, checkpoint: await this.folder.checkpoint(folder) };
+  }
+}
