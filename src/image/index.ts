@@ -1,4 +1,4 @@
-/** @file The image room's door: decoding, PIL-exact resizing, and the networks' processors. */
+/** @file The image room's door: decoding, PIL-exact resizing, the networks' processors, maps and pictures. */
 
 export { clipImage, clipPixels, type PreprocessorConfig, readPreprocessorConfig } from "./clip.js";
 export { type DecodeOptions, decodeImage, type ImageLimits } from "./decode.js";
@@ -23,6 +23,8 @@ export {
   type RgbImage,
   rgbFromRaw,
 } from "./image.js";
+export { type InterpolateMode, interpolate, poolGrid } from "./interpolate.js";
+export * from "./pictures/index.js";
 export { encodePng } from "./png-encode.js";
 export { type ResizeFilter, resize, resizeFilters } from "./resize.js";
 export { fromVaePixels, vaePixels } from "./vae.js";
