@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
-import { type DType, type Tensor, decodeSafetensors } from "../src/tensor/index.js";
+import { type DType, decodeSafetensors, type Tensor } from "../src/tensor/index.js";
 
 export interface GoldenTensor {
   tensor: string;
@@ -37,7 +37,10 @@ export class Golden {
   readonly json: any;
   readonly #tensors: ReadonlyMap<string, Tensor>;
 
-  constructor(readonly folder: string, name = "cases") {
+  constructor(
+    readonly folder: string,
+    name = "cases",
+  ) {
     this.json = JSON.parse(readFileSync(goldenPath(folder, `${name}.json`), "utf8"));
     this.cases = this.json.cases;
     const files: string[] = this.json.files ?? [];
@@ -48,7 +51,8 @@ export class Golden {
 
   case(name: string): GoldenCase {
     const found = this.cases.find((one) => one.name === name);
-    if (!found) throw new Error(`No golden case ${name} in ${this.folder}: ${this.cases.map((one) => one.name)}`);
+    if (!found)
+      throw new Error(`No golden case ${name} in ${this.folder}: ${this.cases.map((one) => one.name)}`);
     return found;
   }
 

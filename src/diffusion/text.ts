@@ -58,14 +58,17 @@ export class TextEncoder {
     const encoded = this.towers.map(({ tokenizer }) => tokenizer.encode(prompt, options));
     const key = encoded.map(({ ids }) => ids.join()).join(";");
     const { states, pooled } = await this.#memory.recall(key, () => {
-      const feeds: Record<string, Tensor> = {};
-      encoded.forEach(({ ids }, i) => {
-        feeds[`ids${i}`] = Tensor.i64([1, ids.length], ids);
-        feeds[`end${i}`] = Tensor.i64([1], [pooledIndex(ids, this.towers[i]!.config)]);
-      });
       this.#program ??= this.#compile();
-      const wanted = this.#program.inputs.map(({ name }) => [name, feeds[name]!]);
-      return this.#program.run(Object.fromEntries(wanted), { signal });
+      const feeds: Record<string, Tensor> = {};
+      for (const { name } of this.#program.inputs) {
+        const i = Number(name.slice(3));
+        const { ids } = encoded[i]!;
+        const { config } = this.towers[i]!;
+        feeds[name] = name.startsWith("end")
+          ? Tensor.i64([1], [pooledIndex(ids, config)])
+          : Tensor.i64([1, ids.length], ids);
+      }
+      return this.#program.run(feeds, { signal });
     });
     return { states: states!, pooled };
   }

@@ -10,7 +10,9 @@ import { failure } from "../tensor/index.js";
 export function readConfig<T>(schema: z.ZodType<T>, json: unknown, what: string): T {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
-  const issues = result.error.issues.map(({ path, message }) => `${path.join(".") || "the file"}: ${message}`);
+  const issues = result.error.issues.map(
+    ({ path, message }) => `${path.join(".") || "the file"}: ${message}`,
+  );
   throw failure("CONFIG", `${what} config is not supported: ${issues.join("; ")}`);
 }
 

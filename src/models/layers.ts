@@ -1,17 +1,25 @@
 /** @file Layers that read their weights from a scope: the words that every network is written in. */
 
-import * as g from "../graph/index.js";
 import type { Padding, Value } from "../graph/index.js";
+import * as g from "../graph/index.js";
 import type { Scope } from "../weights/index.js";
 
 /** x [..., in] -> [..., out]; `weight` [out, in], `bias` [out] if there is one. A 1x1 convolution's weight fits too. */
 export function linear(x: Value, w: Scope): Value {
   const [out, inner] = w.dims("weight") ?? [];
-  return g.linear(x, out === undefined ? w.parameter("weight") : w.parameter("weight", [out, inner!]), w.optional("bias"));
+  return g.linear(
+    x,
+    out === undefined ? w.parameter("weight") : w.parameter("weight", [out, inner!]),
+    w.optional("bias"),
+  );
 }
 
 /** x [B, C, H, W] -> [B, C', H', W'] */
-export function conv2d(x: Value, w: Scope, options: { stride?: number; padding?: number | Padding } = {}): Value {
+export function conv2d(
+  x: Value,
+  w: Scope,
+  options: { stride?: number; padding?: number | Padding } = {},
+): Value {
   return g.conv2d(x, w.parameter("weight"), w.optional("bias"), options);
 }
 

@@ -27,7 +27,8 @@ export class Scope {
   static of(checkpoint: Checkpoint): Scope {
     const prefixes = new Set<string>();
     for (const key of checkpoint.entries.keys()) {
-      for (let dot = key.indexOf("."); dot !== -1; dot = key.indexOf(".", dot + 1)) prefixes.add(key.slice(0, dot));
+      for (let dot = key.indexOf("."); dot !== -1; dot = key.indexOf(".", dot + 1))
+        prefixes.add(key.slice(0, dot));
       prefixes.add(key);
     }
     return new Scope({ checkpoint, prefixes, parameters: new Map(), taps: new Map() }, "");
@@ -38,7 +39,10 @@ export class Scope {
   }
 
   at(...keys: (string | number)[]): Scope {
-    return new Scope(this.#shared, keys.reduce<string>((path, key) => (path === "" ? `${key}` : `${path}.${key}`), this.path));
+    return new Scope(
+      this.#shared,
+      keys.reduce<string>((path, key) => (path === "" ? `${key}` : `${path}.${key}`), this.path),
+    );
   }
 
   /** The first of several spellings that the checkpoint has (old and new names of one layer). */
@@ -70,13 +74,20 @@ export class Scope {
     if (!entry) throw failure("WEIGHT_MISSING", `${checkpoint.name} has no tensor "${key}".`);
     const shape = dims ?? entry.dims;
     const same = shape.length === entry.dims.length && shape.every((size, i) => size === entry.dims[i]);
-    const squeezed = shape.filter((size) => size !== 1).join() === entry.dims.filter((size) => size !== 1).join();
+    const squeezed =
+      shape.filter((size) => size !== 1).join() === entry.dims.filter((size) => size !== 1).join();
     if (!same && !squeezed) {
       const found = formatDims(entry.dims);
-      throw failure("WEIGHT_SHAPE", `${checkpoint.name}: "${key}" is ${found}, the config asks for ${formatDims(shape)}.`);
+      throw failure(
+        "WEIGHT_SHAPE",
+        `${checkpoint.name}: "${key}" is ${found}, the config asks for ${formatDims(shape)}.`,
+      );
     }
     if (!["f32", "f16", "bf16"].includes(entry.dtype)) {
-      throw failure("WEIGHT_DTYPE", `${checkpoint.name}: "${key}" is ${entry.dtype}; networks take f32, f16 and bf16.`);
+      throw failure(
+        "WEIGHT_DTYPE",
+        `${checkpoint.name}: "${key}" is ${entry.dtype}; networks take f32, f16 and bf16.`,
+      );
     }
     const memo = `${key} ${shape.join()}`;
     const known = parameters.get(memo) ?? parameter(key, shape, entry.dtype, entry.storage);

@@ -14,6 +14,7 @@ export class Emitter {
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];
   readonly #names = new Map<Value, string>();
+  readonly #stored = new Map<Value, string>();
   readonly #constants = new Map<string, string>();
   #next = 0;
 
@@ -22,9 +23,22 @@ export class Emitter {
     return `${prefix}_${this.#next++}`;
   }
 
-  /** The ONNX name of a value that was lowered before. */
+  /** The ONNX name of a value that was lowered before, as f32 where it is stored in half precision. */
   name(value: Value): string {
+    const stored = this.#stored.get(value);
+    if (stored !== undefined && !this.#names.has(value))
+      this.#names.set(value, this.emit("Cast", [stored], { to: 1 }));
     return this.#names.get(value)!;
+  }
+
+  /** The ONNX name of a value as it is stored. */
+  stored(value: Value): string {
+    return this.#stored.get(value) ?? this.name(value);
+  }
+
+  /** Binds a value that is stored in half precision; the cast is written when something needs it. */
+  bindStored(value: Value, name: string): void {
+    this.#stored.set(value, name);
   }
 
   bind(value: Value, name: string): void {

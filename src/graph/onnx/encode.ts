@@ -65,7 +65,7 @@ export function encodeGraph(
       const data = { location, offset: 0, length: storage.bytes.length };
       to.initializers.push({ name, dtype: stored, dims, data });
     }
-    return stored === "f32" ? name : to.emit("Cast", [name], { to: 1 });
+    return name;
   };
 
   for (const value of topologicalOrder(Object.values(outputs), new Set(given.keys()))) {
@@ -75,11 +75,14 @@ export function encodeGraph(
     else if (isOp(value, "constant")) to.bind(value, to.constant(value.attributes.tensor));
     else if (isOp(value, "parameter")) {
       const { key, stored, storage } = value.attributes;
-      to.bind(value, weight(key, stored, value.dims, storage));
+      const name = weight(key, stored, value.dims, storage);
+      if (stored === "f32") to.bind(value, name);
+      else to.bindStored(value, name);
     } else {
       const lower = lowerings[value.op] as Lowering<OpName>;
-      const names = value.inputs.map((one) => to.name(one));
-      to.bind(value, lower(value, names, to, kernels));
+      // Only the rows that are taken of a table need casting.
+      const name = value.op === "gather" ? (one: Value) => to.stored(one) : (one: Value) => to.name(one);
+      to.bind(value, lower(value, value.inputs.map(name), to, kernels));
     }
   }
 

@@ -1,7 +1,7 @@
 /** @file How each operation is written in ONNX: one entry an operation, so that a missing one does not compile. */
 
 import { count } from "../../tensor/index.js";
-import type { OpName, Value } from "../value.js";
+import { isOp, type OpName, type Value } from "../value.js";
 import { convolution } from "./convolution.js";
 import type { Emitter } from "./emitter.js";
 import type { Kernels } from "./kernels.js";
@@ -93,7 +93,12 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   transpose: ({ attributes }, [x], to) => to.transpose(x!, attributes.permutation),
   concat: ({ attributes }, names, to) => to.emit("Concat", names, { axis: attributes.axis }),
   slice: ({ attributes: { axis, start, end } }, [x], to) => to.slice(x!, axis, start, end),
-  gather: (_, [table, indices], to) => to.emit("Gather", [table!, indices!], { axis: 0 }),
+  gather: ({ inputs: [source] }, [table, indices], to) => {
+    const rows = to.emit("Gather", [table!, indices!], { axis: 0 });
+    return isOp(source!, "parameter") && source.attributes.stored !== "f32"
+      ? to.emit("Cast", [rows], { to: 1 })
+      : rows;
+  },
   upsampleNearest: ({ dims }, [x], to) =>
     to.emit("Resize", [x!, "", "", to.integers(dims)], {
       mode: "nearest",

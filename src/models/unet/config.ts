@@ -2,8 +2,8 @@
 
 import { z } from "zod";
 import { failure } from "../../tensor/index.js";
-import { activationNames, type ActivationName } from "../layers.js";
 import { only, readConfig, size, withDefault } from "../config.js";
+import { type ActivationName, activationNames } from "../layers.js";
 
 const perBlock = <T>(one: z.ZodType<T>) => z.union([one, z.array(one)]);
 
@@ -126,15 +126,27 @@ export function readUnetConfig(json: unknown): UnetConfig {
   const heads = list("attention_head_dim", c.attention_head_dim, blocks);
   const crossDims = list("cross_attention_dim", c.cross_attention_dim, blocks);
   const onlyCross = list("only_cross_attention", c.only_cross_attention, blocks);
-  const depth = list<number | readonly number[]>("transformer_layers_per_block", c.transformer_layers_per_block, blocks);
+  const depth = list<number | readonly number[]>(
+    "transformer_layers_per_block",
+    c.transformer_layers_per_block,
+    blocks,
+  );
   const reversedDepth = c.reverse_transformer_layers_per_block;
   const depthUp = reversedDepth
     ? list<number | readonly number[]>("reverse_transformer_layers_per_block", reversedDepth, blocks)
     : [...depth].reverse();
 
-  const stage = (i: number, count: number, attention: boolean, layersOf: number | readonly number[]): StageConfig => {
+  const stage = (
+    i: number,
+    count: number,
+    attention: boolean,
+    layersOf: number | readonly number[],
+  ): StageConfig => {
     if (attention && channels[i]! % heads[i]!) {
-      throw failure("CONFIG", `U-Net config: ${channels[i]} channels do not divide into attention_head_dim ${heads[i]} heads.`);
+      throw failure(
+        "CONFIG",
+        `U-Net config: ${channels[i]} channels do not divide into attention_head_dim ${heads[i]} heads.`,
+      );
     }
     return {
       channels: channels[i]!,
@@ -156,10 +168,12 @@ export function readUnetConfig(json: unknown): UnetConfig {
     centerInputSample: c.center_input_sample,
     flipSinToCos: c.flip_sin_to_cos,
     freqShift: c.freq_shift,
-    down: channels.map((_, i) => stage(i, layers[i]!, c.down_block_types[i] === "CrossAttnDownBlock2D", depth[i]!)),
+    down: channels.map((_, i) =>
+      stage(i, layers[i]!, c.down_block_types[i] === "CrossAttnDownBlock2D", depth[i]!),
+    ),
     mid: {
       ...stage(last, 1, true, typeof midDepth === "number" ? midDepth : midDepth[0]!),
-      onlyCrossAttention: c.mid_block_only_cross_attention ?? (c.only_cross_attention === true),
+      onlyCrossAttention: c.mid_block_only_cross_attention ?? c.only_cross_attention === true,
     },
     up: channels.map((_, i) => {
       const level = last - i;

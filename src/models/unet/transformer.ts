@@ -1,6 +1,16 @@
 /** @file The U-Net's transformer (diffusers `Transformer2DModel` and `BasicTransformerBlock`), with its attention taps. */
 
-import { add, attention, gelu, matmul, mul, softmax, split, transpose, type Value } from "../../graph/index.js";
+import {
+  add,
+  attention,
+  gelu,
+  matmul,
+  mul,
+  softmax,
+  split,
+  transpose,
+  type Value,
+} from "../../graph/index.js";
 import type { Scope } from "../../weights/index.js";
 import { conv2d, groupNorm, layerNorm, linear, splitHeads, toGrid, toTokens } from "../layers.js";
 
@@ -20,7 +30,11 @@ export function transformer2d(w: Scope, x: Value, text: Value, options: Transfor
   h = linearProjection ? linear(toTokens(h), w.at("proj_in")) : toTokens(conv2d(h, w.at("proj_in")));
 
   for (let i = 0; i < layers; i++) {
-    h = transformerBlock(w.at("transformer_blocks", i), h, text, { ...options, height: height!, width: width! });
+    h = transformerBlock(w.at("transformer_blocks", i), h, text, {
+      ...options,
+      height: height!,
+      width: width!,
+    });
   }
 
   h = linearProjection

@@ -91,7 +91,9 @@ export function unet(w: Scope, config: UnetConfig, inputs: UnetInputs): Value {
   });
 
   // 6. Post-process
-  x = activation(config.activation)(groupNorm(x, w.at("conv_norm_out"), { groups: config.groups, eps: config.eps }));
+  x = activation(config.activation)(
+    groupNorm(x, w.at("conv_norm_out"), { groups: config.groups, eps: config.eps }),
+  );
   return w.tap("unet-out", conv2d(x, w.at("conv_out"), { padding: (config.kernelOut - 1) >> 1 }));
 }
 
