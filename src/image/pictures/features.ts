@@ -140,7 +140,7 @@ export function similarityMap(features: Tensor, { x, y }: Patch): Tensor {
 }
 
 /** More numbers than this are thinned out evenly before the components are sought: they change little, and cost much. */
-const mostNumbersFitted = 1 << 22;
+const mostNumbersFitted = 1 << 21;
 
 const componentColours: readonly Colour[] = [
   [214, 69, 65],

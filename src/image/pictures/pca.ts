@@ -53,11 +53,11 @@ export function principalComponents(rows: Tensor, count = 3): PrincipalComponent
     variance.push(real ? eigenvalue / (n - 1) : 0);
     if (!real) continue;
     const vector = vectors[k]!;
-    const direction = c <= n ? vector : multiply(byColumn, c, n, vector);
+    const direction = c <= n ? vector : multiply(byColumn, n, [vector])[0]!;
     const length = Math.sqrt(dot(direction, direction)) * (largest(direction) < 0 ? -1 : 1);
     for (let j = 0; j < c; j++) components[k * c + j] = direction[j]! / length;
-    const along = multiply(byRow, n, c, components.subarray(k * c, (k + 1) * c));
-    for (let i = 0; i < n; i++) scores[i * count + k] = along[i]!;
+    const [along] = multiply(byRow, c, [components.subarray(k * c, (k + 1) * c)]);
+    for (let i = 0; i < n; i++) scores[i * count + k] = along![i]!;
   }
   return {
     mean: new Tensor("f32", [c], Float32Array.from(mean)),
@@ -111,14 +111,19 @@ function gramMatrix(matrix: Float64Array, side: number, depth: number): Float64A
   return gram;
 }
 
-function multiply(matrix: Float64Array, rows: number, columns: number, vector: Float64Array): Float64Array {
-  const result = new Float64Array(rows);
+/** M times each vector; row by row, so that each row is fetched once for all of them. */
+function multiply(matrix: Float64Array, columns: number, vectors: readonly Float64Array[]): Float64Array[] {
+  const rows = matrix.length / columns;
+  const results = vectors.map(() => new Float64Array(rows));
   for (let i = 0; i < rows; i++) {
-    let sum = 0;
-    for (let j = 0, at = i * columns; j < columns; j++, at++) sum += matrix[at]! * vector[j]!;
-    result[i] = sum;
+    for (let k = 0; k < vectors.length; k++) {
+      const vector = vectors[k]!;
+      let sum = 0;
+      for (let j = 0, at = i * columns; j < columns; j++, at++) sum += matrix[at]! * vector[j]!;
+      results[k]![i] = sum;
+    }
   }
-  return result;
+  return results;
 }
 
 function dot(a: Float64Array, b: Float64Array): number {
@@ -145,7 +150,7 @@ function topEigenvectors(
   const width = Math.min(side, count + spareVectors);
   let basis = orthonormalise(startVectors(side, width));
   for (let iteration = 1; ; iteration++) {
-    const image = basis.map((vector) => multiply(matrix, side, side, vector));
+    const image = multiply(matrix, side, basis);
     const projected = image.map((column) => basis.map((vector) => dot(vector, column)));
     const { values, rotation } = symmetricEigen(projected);
     const ritz = combine(basis, rotation);
