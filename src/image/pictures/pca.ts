@@ -138,8 +138,8 @@ function largest(vector: Float64Array): number {
 
 /** Iterating on a few more vectors than asked for makes close eigenvalues converge sooner. */
 const spareVectors = 6;
-const maxIterations = 300;
-const tolerance = 1e-9;
+const maxIterations = 120;
+const tolerance = 1e-8;
 
 /** The largest eigenvalues of a symmetric positive matrix with their vectors, by subspace iteration. */
 function topEigenvectors(
