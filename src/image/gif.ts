@@ -3,7 +3,7 @@
 import { allocate } from "../tensor/index.js";
 import { broken } from "./header.js";
 import { blankImage, type RgbImage } from "./image.js";
-import { paletteColours } from "./png.js";
+import { greys, paletteColours } from "./png.js";
 
 /** The pixels of a picture inside the screen. */
 interface Frame {
@@ -41,7 +41,7 @@ export function decodeGif(bytes: Uint8Array, fits: (width: number, height: numbe
   fits(width, height);
 
   const indices = inflateLzw(bytes, frame.at, frame.width * frame.height);
-  const colours = paletteColours(frame.palette);
+  const colours = frame.palette.length === 0 ? greys(8) : paletteColours(frame.palette);
   const background = 3 * (transparent ?? 0);
   const image = blankImage(width, height, [
     colours[background]!,

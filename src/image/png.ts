@@ -258,14 +258,14 @@ function rowWriter({ depth, colour }: PngHeader, palette: Uint8Array): RowWriter
 }
 
 /** RGB of every sample of grey: spread over 0 to 255. */
-function greys(depth: number): Uint8Array {
+export function greys(depth: number): Uint8Array {
   const levels = depth >= 8 ? 256 : 1 << depth;
   return Uint8Array.from({ length: levels * 3 }, (_, i) => (Math.floor(i / 3) * 255) / (levels - 1));
 }
 
-/** RGB of all 256 indices; those that the file leaves out are grey of their own number, as in PIL. */
+/** RGB of all 256 indices; those that the palette leaves out are black, as in PIL. */
 export function paletteColours(palette: Uint8Array): Uint8Array {
-  const colours = greys(8);
-  colours.set(palette.subarray(0, Math.min(768, palette.length - (palette.length % 3))));
+  const colours = new Uint8Array(256 * 3);
+  colours.set(palette.subarray(0, Math.min(colours.length, palette.length - (palette.length % 3))));
   return colours;
 }

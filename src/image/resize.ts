@@ -96,9 +96,9 @@ function resizeRows({ width: from, height, data }: RgbImage, width: number, kern
       const end = x * stride + counts[x]!;
       for (let k = x * stride, at = (y * from + starts[x]!) * 3; k < end; k++, at += 3) {
         const weight = weights[k]!;
-        red = (red + data[at]! * weight) | 0;
-        green = (green + data[at + 1]! * weight) | 0;
-        blue = (blue + data[at + 2]! * weight) | 0;
+        red = (red + Math.imul(data[at]!, weight)) | 0;
+        green = (green + Math.imul(data[at + 1]!, weight)) | 0;
+        blue = (blue + Math.imul(data[at + 2]!, weight)) | 0;
       }
       bytes[to] = red >> precision;
       bytes[to + 1] = green >> precision;
@@ -118,7 +118,7 @@ function resizeColumns({ width, data, height: from }: RgbImage, height: number, 
     sums.fill(half);
     for (let k = 0, at = starts[y]! * rowBytes; k < counts[y]!; k++, at += rowBytes) {
       const weight = weights[y * stride + k]!;
-      for (let i = 0; i < rowBytes; i++) sums[i] = sums[i]! + data[at + i]! * weight;
+      for (let i = 0; i < rowBytes; i++) sums[i] = (sums[i]! + Math.imul(data[at + i]!, weight)) | 0;
     }
     for (let i = 0, to = y * rowBytes; i < rowBytes; i++, to++) bytes[to] = sums[i]! >> precision;
   }
