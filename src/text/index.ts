@@ -1,0 +1,4 @@
+/** @file The text room's door. */
+
+export * from "./clip-files.js";
+export * from "./clip-tokenizer.js";
