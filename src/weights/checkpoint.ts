@@ -94,7 +94,9 @@ function isTorch(start: Uint8Array): boolean {
 /** Puts the file's location before an error that is about its contents. */
 function named(location: string, error: unknown): unknown {
   const { code, message, cause } = error as DiffsightError;
-  const aboutContents = ["FILE_CORRUPT", "PICKLE_REFUSED", "DTYPE_UNSUPPORTED"].includes(code);
+  const aboutContents = ["FILE_CORRUPT", "PICKLE_REFUSED", "DTYPE_UNSUPPORTED", "CHECKPOINT_EMPTY"].includes(
+    code,
+  );
   return aboutContents && !message.startsWith(location)
     ? failure(code, `${location}: ${message}`, cause)
     : error;

@@ -2,8 +2,8 @@
 
 import { openSource } from "#host/weights";
 import { type DiffsightError, failure, misuse } from "../tensor/index.js";
-import { type Checkpoint, checkpointOf, readWeightFile } from "./checkpoint.js";
-import type { FileTree, SourceOptions, WeightFile } from "./source.js";
+import { type Checkpoint, checkpointOf, readWeightFile, type WeightPart } from "./checkpoint.js";
+import type { FileTree, SourceOptions } from "./source.js";
 
 export interface OpenOptions extends SourceOptions {
   /** Prefer files such as `model.fp16.safetensors`; components that lack them use the plain ones. */
@@ -87,7 +87,7 @@ export class ModelFolder {
         message: variantNotice(found, variant),
       });
     }
-    return loadWeights(this.#tree, found);
+    return checkpointOf(found.name, await readWeights(found, this.#tree.open), found.variant);
   }
 }
 
@@ -160,20 +160,14 @@ export async function findWeights(tree: FileTree, component: string, wanted?: st
   );
 }
 
-/** Reads the headers of found weights; with `peek`, without downloading what is not here. */
-export async function loadWeights(
-  tree: FileTree,
-  found: FoundWeights,
-  { peek = false } = {},
-): Promise<Checkpoint> {
-  const open = (path: string): Promise<WeightFile> => (peek ? tree.peek(path) : tree.open(path));
-  if (!found.sharded)
-    return checkpointOf(found.name, [await readWeightFile(await open(found.path))], found.variant);
+/** Reads the headers of found weights. @param open opens a file of the model: `tree.open`, or `tree.peek` */
+export async function readWeights(found: FoundWeights, open: FileTree["open"]): Promise<WeightPart[]> {
+  if (!found.sharded) return [await readWeightFile(await open(found.path))];
 
   const index = await open(found.path);
   const shards = shardsOf(index.location, await index.read(0, index.size));
   const folder = found.path.slice(0, found.path.lastIndexOf("/") + 1);
-  const parts = [];
+  const parts: WeightPart[] = [];
   for (const [shard, keys] of shards) {
     const part = await readWeightFile(await open(`${folder}${shard}`));
     const missing = keys.find((key) => !part.entries.has(key));
@@ -181,7 +175,7 @@ export async function loadWeights(
       throw corruptIndex(index.location, `${shard} has no tensor ${JSON.stringify(missing)}`);
     parts.push({ ...part, entries: new Map(keys.map((key) => [key, part.entries.get(key)!])) });
   }
-  return checkpointOf(found.name, parts, found.variant);
+  return parts;
 }
 
 /** The index of sharded weights: shard -> its keys. */

@@ -27,21 +27,19 @@ interface HubSettings {
 /** Options, and the variables that huggingface_hub reads. */
 async function hubSettings(options: SourceOptions): Promise<HubSettings> {
   const { env } = process;
-  const home = expand(env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? "~/.cache", "huggingface"));
+  const home = expand(env.HF_HOME || join(env.XDG_CACHE_HOME || "~/.cache", "huggingface"));
   const isTrue = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? "");
   const seconds = (value: string | undefined): number => (Number(value) > 0 ? Number(value) : 10) * 1000;
-  const tokenFile = expand(env.HF_TOKEN_PATH ?? join(home, "token"));
   const savedToken = async (): Promise<string | undefined> => {
     if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return undefined;
-    return (
-      env.HF_TOKEN ?? env.HUGGING_FACE_HUB_TOKEN ?? (await readFile(tokenFile, "utf8").catch(() => undefined))
-    );
+    const file = expand(env.HF_TOKEN_PATH || join(home, "token"));
+    return env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || readFile(file, "utf8").catch(() => undefined);
   };
   return {
     endpoint: (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, ""),
-    cacheDir: expand(options.cacheDir ?? env.HF_HUB_CACHE ?? env.HUGGINGFACE_HUB_CACHE ?? join(home, "hub")),
-    token: (options.token ?? (await savedToken()))?.trim() || undefined,
-    offline: options.localFilesOnly ?? (isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE)),
+    cacheDir: expand(options.cacheDir || env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub")),
+    token: (options.token || (await savedToken()))?.trim() || undefined,
+    offline: options.localFilesOnly || isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE),
     askTimeout: seconds(env.HF_HUB_ETAG_TIMEOUT),
     downloadTimeout: seconds(env.HF_HUB_DOWNLOAD_TIMEOUT),
   };

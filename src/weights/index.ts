@@ -10,5 +10,6 @@ export {
   type WeightPart,
 } from "./checkpoint.js";
 export { ModelFolder, type OpenOptions, openCheckpoint, openModel } from "./folder.js";
+export { type ComponentInspection, type Inspection, inspect, type WeightsInspection } from "./inspect.js";
 export * from "./scope.js";
 export type { ProgressEvent, SourceOptions, WeightFile } from "./source.js";

@@ -43,7 +43,7 @@ export interface SourceOptions {
   revision?: string | undefined;
   /** Folder of the hub's cache. Default `HF_HUB_CACHE`, else `HF_HOME`/hub, else ~/.cache/huggingface/hub. */
   cacheDir?: string | undefined;
-  /** Never use the network. Default: whether `HF_HUB_OFFLINE` is set. */
+  /** Never use the network; `HF_HUB_OFFLINE` asks for the same. */
   localFilesOnly?: boolean | undefined;
   /** For gated and private models. Default `HF_TOKEN`, else the file that `hf auth login` writes. */
   token?: string | undefined;

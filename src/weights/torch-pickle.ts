@@ -78,7 +78,10 @@ const functions: Record<string, (args: PickleValue[], charge: (objects: number) 
   "torch._utils._rebuild_parameter": ([tensor]) => tensor ?? null,
 };
 
-const knownGlobals = [...Object.keys(functions), ...Object.keys(storageTypes).map((type) => `torch.${type}`)];
+const knownGlobals = new Set([
+  ...Object.keys(functions),
+  ...Object.keys(storageTypes).map((type) => `torch.${type}`),
+]);
 
 /** Objects that one pickle may make; real ones make about twenty a tensor. Without it 16 MB could ask for gigabytes. */
 const maxObjects = 2_000_000;
@@ -253,10 +256,11 @@ function protocol(version: number): void {
 
 function global(module: string, name: string): Global {
   const path = `${module}.${name}`;
-  if (!knownGlobals.includes(path)) {
+  if (!knownGlobals.has(path)) {
+    const types = Object.values(storageTypes).join(", ");
     throw failure(
       "PICKLE_REFUSED",
-      `The pickle asks for ${JSON.stringify(path.slice(0, 200))}, which is not run. Known are ${knownGlobals.join(", ")}.`,
+      `The pickle asks for ${JSON.stringify(path.slice(0, 200))}. Nothing is run: it may hold dictionaries, lists, plain values and tensors of ${types}.`,
     );
   }
   return new Global(path);

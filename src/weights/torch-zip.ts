@@ -9,6 +9,8 @@ export interface ZipMember {
   size: number;
   /** Where its local header begins; its bytes follow that. */
   headerOffset: number;
+  /** Compressed or encrypted. */
+  packed: boolean;
 }
 
 const endSignature = 0x06054b50;
@@ -22,7 +24,7 @@ const maxDirectory = 16_000_000;
 
 /**
  * Lists an archive's members.
- * @throws FILE_CORRUPT; also for what torch never writes: compression, encryption, several disks, a name twice
+ * @throws FILE_CORRUPT
  * @see https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
  */
 export async function readZipDirectory(file: WeightFile): Promise<Map<string, ZipMember>> {
@@ -46,12 +48,11 @@ export async function readZipDirectory(file: WeightFile): Promise<Map<string, Zi
     if (next > size) throw corrupt(`member ${i} is cut off`);
 
     const name = new TextDecoder().decode(bytes.subarray(at + 46, nameEnd));
-    const member = { name, ...wide(stored, viewOf(bytes.subarray(nameEnd, extraEnd))) };
+    const packed = compression !== 0 || packedSize !== stored.size || (flags & 1) === 1;
+    const member = { name, packed, ...wide(stored, viewOf(bytes.subarray(nameEnd, extraEnd))) };
     const quoted = JSON.stringify(name.slice(0, 200));
-    if (compression !== 0 || packedSize !== stored.size || flags & 1) {
-      throw corrupt(`${quoted} is compressed or encrypted, which torch never does`);
-    }
-    if (member.headerOffset + 30 + member.size > file.size) throw corrupt(`${quoted} lies beyond its end`);
+    if (!packed && member.headerOffset + 30 + member.size > file.size)
+      throw corrupt(`${quoted} lies beyond its end`);
     if (members.has(name)) throw corrupt(`${quoted} stands twice`);
     members.set(name, member);
     at = next;
@@ -59,11 +60,10 @@ export async function readZipDirectory(file: WeightFile): Promise<Map<string, Zi
   return members;
 }
 
-/** Where a member's bytes begin in the file. */
-export async function zipMemberOffset(
-  file: WeightFile,
-  { name, size, headerOffset }: ZipMember,
-): Promise<number> {
+/** Where a member's bytes begin in the file. @throws FILE_CORRUPT; also for a packed one, which torch.save never writes */
+export async function zipMemberOffset(file: WeightFile, member: ZipMember): Promise<number> {
+  const { name, size, headerOffset, packed } = member;
+  if (packed) throw corrupt(`${JSON.stringify(name)} is compressed or encrypted`);
   const view = viewOf(await file.read(headerOffset, 30));
   const offset = headerOffset + 30 + view.getUint16(26, true) + view.getUint16(28, true);
   if (view.getUint32(0, true) !== localSignature || offset + size > file.size) {

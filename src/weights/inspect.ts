@@ -1,0 +1,241 @@
+/** @file What a checkpoint is: its components, sizes and types, from headers alone. */
+
+import { openSource } from "#host/weights";
+import { byteSize, count, DiffsightError, type DType, failure } from "../tensor/index.js";
+import { readWeightFile, type WeightFormat, type WeightPart } from "./checkpoint.js";
+import { findWeights, type OpenOptions, readWeights } from "./folder.js";
+import { isPlainPath } from "./hub-api.js";
+import type { FileTree } from "./source.js";
+
+export interface Inspection {
+  /** The path or id. */
+  source: string;
+  kind: "file" | "component" | "pipeline";
+  /** As the configs spell it: "StableDiffusionPipeline", "UNet2DConditionModel". */
+  className: string | undefined;
+  components: ComponentInspection[];
+  /** Sums over the components. */
+  tensors: number;
+  parameters: number;
+  bytes: number;
+  /** What diffsight can do with it, and what it cannot: plain sentences. */
+  notes: string[];
+}
+
+export interface ComponentInspection {
+  /** "unet"; "" when the folder or file is the component. */
+  name: string;
+  className: string | undefined;
+  /** What tells models of this class apart. */
+  config: Record<string, unknown>;
+  /** Tokenizers and schedulers have none. */
+  weights?: WeightsInspection;
+  /** Why the weights cannot be used. */
+  problem?: string;
+}
+
+export interface WeightsInspection {
+  format: WeightFormat;
+  variant: string | undefined;
+  files: { location: string; bytes: number }[];
+  tensors: number;
+  /** Numbers in all tensors. */
+  parameters: number;
+  /** Numbers of each type. */
+  dtypes: Partial<Record<DType, number>>;
+  /** Of the tensors, without headers. */
+  bytes: number;
+  metadata: Record<string, string>;
+}
+
+/** Fields of configs that a reader asks for first, of all classes. */
+const highlights = [
+  ...[
+    "sample_size",
+    "in_channels",
+    "out_channels",
+    "latent_channels",
+    "scaling_factor",
+    "block_out_channels",
+  ],
+  ...["layers_per_block", "transformer_layers_per_block", "cross_attention_dim", "attention_head_dim"],
+  ...[
+    "use_linear_projection",
+    "addition_embed_type",
+    "prediction_type",
+    "num_train_timesteps",
+    "beta_schedule",
+  ],
+  ...["model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"],
+  ...["num_key_value_heads", "hidden_act", "projection_dim", "vocab_size", "max_position_embeddings"],
+  ...["image_size", "patch_size", "model_max_length", "torch_dtype", "dtype"],
+];
+
+const configNames = [
+  "config.json",
+  "scheduler_config.json",
+  "tokenizer_config.json",
+  "preprocessor_config.json",
+];
+
+/** Components that have no weights. */
+const weightless = /Tokenizer|Scheduler|FeatureExtractor|Processor/;
+
+const inPipeline = "as a component of a pipeline folder (with model_index.json)";
+
+const uses: Record<string, string> = {
+  StableDiffusionPipeline: "extract, attend, score and generate run with it.",
+  StableDiffusionXLPipeline: "extract, attend, score and generate run with it.",
+  UNet2DConditionModel: `features and attention come from it, ${inPipeline}.`,
+  AutoencoderKL: `it brings images to latents and back, ${inPipeline}.`,
+  AutoencoderTiny: `it brings images to latents and back, fast and roughly, ${inPipeline}.`,
+  CLIPTextModel: `it encodes prompts, ${inPipeline}.`,
+  CLIPTextModelWithProjection: `it encodes prompts, ${inPipeline}.`,
+};
+
+/** Layouts of bare weight files, told by their keys. */
+const layouts: [pattern: RegExp, note: string][] = [
+  [
+    /^model\.diffusion_model\./,
+    "Stable Diffusion's original layout of one file. diffsight reads diffusers' layout: convert it with diffusers, from_single_file(...).save_pretrained(...).",
+  ],
+  [
+    /\blora_(up|down|A|B)\b|\.lora\./,
+    "A LoRA: changes to another model's weights, which diffsight does not apply.",
+  ],
+  [/(^|\.)mm_projector\./, "A projector in LLaVA's names."],
+];
+
+/**
+ * Explains a weight file, a component's folder, a pipeline's folder, or an id. Reads configs and headers only; of an id
+ * that is not in the cache it fetches no more than these.
+ * @throws MODEL_MISSING, HUB_*, NETWORK; a component that is broken has its `problem` instead
+ */
+export async function inspect(pathOrId: string, options: OpenOptions = {}): Promise<Inspection> {
+  const source = await openSource(pathOrId, options);
+  if (source.kind === "file") {
+    const weights = summarize([await readWeightFile(source.file)], undefined);
+    const component = { name: "", className: undefined, config: {}, weights: weights.summary };
+    return summed(pathOrId, "file", undefined, [component], notesOfKeys(weights.keys));
+  }
+
+  const { tree } = source;
+  const index = await readConfig(tree, "model_index.json");
+  if (index) {
+    const components: ComponentInspection[] = [];
+    for (const [name, value] of Object.entries(index)) {
+      if (!Array.isArray(value) || typeof value[1] !== "string" || !isPlainPath(name)) continue;
+      components.push((await inspectComponent(tree, name, value[1], options)).component);
+    }
+    const className = typeof index._class_name === "string" ? index._class_name : undefined;
+    return summed(pathOrId, "pipeline", className, components, notesOfClass(className));
+  }
+  const { component, keys } = await inspectComponent(tree, "", undefined, options);
+  if (!component.weights && Object.keys(component.config).length === 0 && component.className === undefined) {
+    throw failure(
+      "MODEL_MISSING",
+      `${pathOrId} is no model: ${component.problem ?? "it has no configuration and no weights."}`,
+    );
+  }
+  const notes = component.className ? notesOfClass(component.className) : notesOfKeys(keys);
+  return summed(pathOrId, "component", component.className, [component], notes);
+}
+
+async function inspectComponent(
+  tree: FileTree,
+  name: string,
+  namedClass: string | undefined,
+  { variant }: OpenOptions,
+) {
+  const folder = name === "" ? "" : `${name}/`;
+  let raw: Record<string, unknown> = {};
+  let keys: string[] = [];
+  const component: ComponentInspection = { name, className: namedClass, config: {} };
+  try {
+    for (const config of configNames) raw = { ...(await readConfig(tree, `${folder}${config}`)), ...raw };
+    const [architecture] = Array.isArray(raw.architectures) ? raw.architectures : [];
+    const className = namedClass ?? raw._class_name ?? architecture;
+    component.className = typeof className === "string" ? className : undefined;
+    component.config = Object.fromEntries(
+      highlights.flatMap((key) => (raw[key] == null ? [] : [[key, raw[key]]])),
+    );
+    if (weightless.test(component.className ?? "")) return { component, keys };
+    const found = await findWeights(tree, name, variant);
+    const weights = summarize(await readWeights(found, tree.peek), found.variant);
+    component.weights = weights.summary;
+    keys = weights.keys;
+  } catch (error) {
+    if (!(error instanceof DiffsightError) || error.code === "ABORTED") throw error;
+    component.problem = error.message;
+  }
+  return { component, keys };
+}
+
+async function readConfig(tree: FileTree, path: string): Promise<Record<string, unknown> | undefined> {
+  if (!(await tree.has(path))) return undefined;
+  const file = await tree.peek(path);
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(await file.read(0, file.size)));
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch (cause) {
+    throw failure(
+      "FILE_CORRUPT",
+      `${tree.source}: ${path} is not JSON (${(cause as Error).message}).`,
+      cause,
+    );
+  }
+}
+
+function summarize(
+  parts: WeightPart[],
+  variant: string | undefined,
+): { summary: WeightsInspection; keys: string[] } {
+  const dtypes: Partial<Record<DType, number>> = {};
+  let parameters = 0;
+  let bytes = 0;
+  const entries = parts.flatMap((part) => [...part.entries]);
+  for (const [, { dtype, dims }] of entries) {
+    const numbers = count(dims);
+    dtypes[dtype] = (dtypes[dtype] ?? 0) + numbers;
+    parameters += numbers;
+    bytes += numbers * byteSize(dtype);
+  }
+  const summary = {
+    format: parts[0]?.format ?? "safetensors",
+    variant,
+    files: parts.map(({ file }) => ({ location: file.location, bytes: file.size })),
+    tensors: entries.length,
+    parameters,
+    dtypes,
+    bytes,
+    metadata: Object.assign({}, ...parts.map(({ metadata }) => metadata)) as Record<string, string>,
+  };
+  return { summary, keys: entries.map(([key]) => key) };
+}
+
+function summed(
+  source: string,
+  kind: Inspection["kind"],
+  className: string | undefined,
+  components: ComponentInspection[],
+  notes: string[],
+): Inspection {
+  const sum = (field: "tensors" | "parameters" | "bytes"): number =>
+    components.reduce((total, { weights }) => total + (weights?.[field] ?? 0), 0);
+  const totals = { tensors: sum("tensors"), parameters: sum("parameters"), bytes: sum("bytes") };
+  return { source, kind, className, components, ...totals, notes };
+}
+
+function notesOfClass(className: string | undefined): string[] {
+  const use = uses[className ?? ""];
+  return [
+    use
+      ? `${className}: ${use}`
+      : `${className ?? "No class"}: the weights can be read; no network of diffsight has this name.`,
+  ];
+}
+
+function notesOfKeys(keys: string[]): string[] {
+  const known = layouts.filter(([pattern]) => keys.some((key) => pattern.test(key))).map(([, note]) => note);
+  return known.length > 0 ? known : ["Weights without a config: put them beside a config.json to use them."];
+}
