@@ -175,7 +175,7 @@ function parseHeaderText(text: string, dataStart: number) {
     return corrupt(`the header has ${found} at byte ${at + 8} where ${wanted} belongs`);
   };
   const skipSpace = (): void => {
-    while (at < text.length && " \t\n\r".includes(text[at]!)) at++;
+    while (isSpace(text.charCodeAt(at))) at++;
   };
   const accept = (char: string): boolean => {
     skipSpace();
@@ -189,8 +189,9 @@ function parseHeaderText(text: string, dataStart: number) {
   const string = (): string => {
     skipSpace();
     if (text[at] !== '"') throw unexpected("a string");
-    let end = at + 1;
-    while (end < text.length && text[end] !== '"') end += text[end] === "\\" ? 2 : 1;
+    let end = text.indexOf('"', at + 1);
+    while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
+    if (end === -1) throw unexpected("a string");
     try {
       const value = JSON.parse(text.slice(at, end + 1)) as string;
       at = end + 1;
@@ -202,11 +203,10 @@ function parseHeaderText(text: string, dataStart: number) {
   const integer = (): number => {
     skipSpace();
     const from = at;
-    while (at < text.length && text[at]! >= "0" && text[at]! <= "9") at++;
+    while (isDigit(text.charCodeAt(at))) at++;
     const digits = text.slice(from, at);
     const value = Number(digits);
-    const whole = /^[,\]\s]?$/.test(text[at] ?? "");
-    if (digits === "" || !whole || (digits[0] === "0" && digits.length > 1) || !Number.isSafeInteger(value)) {
+    if (digits === "" || (digits[0] === "0" && digits !== "0") || !Number.isSafeInteger(value)) {
       at = from;
       throw unexpected("a whole number from 0 to 2^53 - 1");
     }
@@ -283,6 +283,17 @@ function parseHeaderText(text: string, dataStart: number) {
   skipSpace();
   if (at < text.length) throw unexpected("the end");
   return { entries, metadata };
+}
+
+const isSpace = (code: number): boolean => code === 32 || code === 9 || code === 10 || code === 13;
+
+const isDigit = (code: number): boolean => code >= 48 && code <= 57;
+
+/** Whether an odd number of backslashes stands before this character. */
+function isEscaped(text: string, at: number): boolean {
+  let from = at;
+  while (text[from - 1] === "\\") from--;
+  return (at - from) % 2 === 1;
 }
 
 /** Bytes of a tensor, or NaN when they cannot be counted exactly. */
