@@ -43,7 +43,7 @@ export class Golden {
   ) {
     this.json = JSON.parse(readFileSync(goldenPath(folder, `${name}.json`), "utf8"));
     this.cases = this.json.cases;
-    const files: string[] = this.json.files ?? [];
+    const files: string[] = this.json.files ?? [`${name}.safetensors`];
     this.#tensors = new Map(
       files.flatMap((file) => [...decodeSafetensors(readFileSync(goldenPath(folder, file))).tensors]),
     );

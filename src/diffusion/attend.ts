@@ -90,17 +90,26 @@ export class WordMaps {
   }
 }
 
-/** The cross-attentions that `layers` name (all without them), as taps of their maps. */
+/**
+ * The cross-attentions that `layers` name (all without them), as taps of their maps or scores. A name is one layer
+ * (`U-L1-R1-B0-Cross`; any of its taps will do) or the beginning of several (`up`, `U-L1`).
+ */
 export function crossAttentions(
   taps: readonly Tap[],
   layers: readonly string[] | undefined,
   kind: "map" | "score",
 ): Tap[] {
   const suffix = `-cross-${kind}`;
-  if (!layers?.length) return taps.filter(({ id }) => id.endsWith(suffix));
-  return layers.map((layer) =>
-    findTap(taps, normalizeId(layer).replace(/-cross(-(map|score|q|k|v))?$/, suffix)),
+  const all = taps.filter(({ id }) => id.endsWith(suffix));
+  if (!layers?.length) return all;
+  const chosen = new Set(
+    layers.flatMap((layer) => {
+      const id = normalizeId(layer).replace(/-cross(-(map|score|q|k|v))?$/, "");
+      const begun = all.filter((tap) => tap.id.startsWith(`${id}-`));
+      return begun.length > 0 ? begun : [findTap(taps, `${id}${suffix}`)];
+    }),
   );
+  return all.filter((tap) => chosen.has(tap));
 }
 
 export async function attendImage(

@@ -2,7 +2,20 @@
 
 import { failure } from "./errors.js";
 
-export type DType = "f32" | "f64" | "f16" | "bf16" | "i64" | "i32" | "i16" | "i8" | "u8" | "u16" | "u32" | "u64" | "bool";
+export type DType =
+  | "f32"
+  | "f64"
+  | "f16"
+  | "bf16"
+  | "i64"
+  | "i32"
+  | "i16"
+  | "i8"
+  | "u8"
+  | "u16"
+  | "u32"
+  | "u64"
+  | "bool";
 
 export type TensorData =
   | Float32Array

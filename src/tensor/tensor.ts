@@ -1,6 +1,14 @@
 /** @file Typed n-dimensional arrays: row-major, dense, plain data. */
 
-import { allocate, bf16ToNumber, type DType, f16ToNumber, numberToBf16, numberToF16, type TensorData } from "./dtype.js";
+import {
+  allocate,
+  bf16ToNumber,
+  type DType,
+  f16ToNumber,
+  numberToBf16,
+  numberToF16,
+  type TensorData,
+} from "./dtype.js";
 import { failure } from "./errors.js";
 
 export type Dims = readonly number[];
@@ -23,7 +31,10 @@ export class Tensor {
     readonly data: TensorData,
   ) {
     if (data.length !== count(dims)) {
-      throw failure("SHAPE", `A tensor ${formatDims(dims)} needs ${count(dims)} numbers, not ${data.length}.`);
+      throw failure(
+        "SHAPE",
+        `A tensor ${formatDims(dims)} needs ${count(dims)} numbers, not ${data.length}.`,
+      );
     }
   }
 
@@ -34,7 +45,11 @@ export class Tensor {
 
   /** An i64 tensor from ordinary numbers, as token ids are. */
   static i64(dims: Dims, data: ArrayLike<number>): Tensor {
-    return new Tensor("i64", dims, BigInt64Array.from(Array.from(data), (value) => BigInt(value)));
+    return new Tensor(
+      "i64",
+      dims,
+      BigInt64Array.from(Array.from(data), (value) => BigInt(value)),
+    );
   }
 
   get size(): number {
