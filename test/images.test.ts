@@ -1,7 +1,11 @@
 /** @file Decoding, resizing and processors against Pillow, transformers and diffusers. */
 
-import { readdirSync, readFileSync } from "node:fs";
-import { beforeAll, describe, expect, it } from "vitest";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type Browser, chromium, type Page } from "playwright-core";
+import sharp from "sharp";
+import { build, type Rolldown } from "vite";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   clipImage,
   clipPixels,
@@ -122,4 +126,85 @@ it("every file of the goldens is an image that decodes from bytes alike", async 
     const fromBytes = await decodeImage(readFileSync(goldenPath("images", "images", file)));
     expect(fromBytes, file).toEqual(fromPath);
   }
+});
+
+const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+describe.skipIf(!existsSync(browserPath))("in the browser (needs Chromium: apt-get install chromium)", () => {
+  let browser: Browser;
+  let page: Page;
+  const files = new Map<string, Uint8Array | string>();
+
+  beforeAll(async () => {
+    const entry = fileURLToPath(new URL("../src/image/index.ts", import.meta.url));
+    const [bundle] = (await build({
+      configFile: false,
+      logLevel: "error",
+      resolve: { conditions: ["source", "browser", "import", "default"] },
+      build: { write: false, lib: { entry, formats: ["es"], fileName: "image" } },
+    })) as Rolldown.RolldownOutput[];
+    files.set("/image.js", bundle!.output[0].code);
+    browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+    page = await browser.newPage();
+    await page.route("**/*", (route) => {
+      const { pathname } = new URL(route.request().url());
+      const body = files.get(pathname) ?? (pathname === "/" ? "" : undefined);
+      const contentType = pathname.endsWith(".js") ? "text/javascript" : "text/html";
+      return body === undefined
+        ? route.fulfill({ status: 404 })
+        : route.fulfill({ body: Buffer.from(body), contentType });
+    });
+    await page.goto("http://localhost/");
+  });
+
+  afterAll(() => browser?.close());
+
+  /** decodeImage of the browser's bundle: the image, or the error's code and message. */
+  function decodeInPage(path: string): Promise<RgbImage & { code: string; message: string }> {
+    const script = `import("/image.js").then(({ decodeImage }) => decodeImage(${JSON.stringify(path)})).then(
+      ({ width, height, data }) => ({ width, height, data: [...data] }),
+      ({ code, message }) => ({ code, message }),
+    )`;
+    return page.evaluate(script) as ReturnType<typeof decodeInPage>;
+  }
+
+  it.each(outputs(golden.case("rgb")))("decodes $name as Pillow does", async ({ name, one }) => {
+    files.set(`/${name}`, readFileSync(goldenPath("images", "images", name)));
+    const { width, height, data } = await decodeInPage(`/${name}`);
+    const levels = name.endsWith(".jpg") ? 2 : 0;
+    expectClose(
+      pixels({ width, height, data: Uint8Array.from(data) }),
+      golden.output(one, name),
+      levels,
+      name,
+    );
+  });
+
+  it("drops the alpha of a WebP without blending, and turns it as EXIF says", async () => {
+    const { data, width, height } = images.get("gradient.png")!;
+    const file = await sharp(data, { raw: { width, height, channels: 3 } })
+      .ensureAlpha(0.1)
+      .withMetadata({ orientation: 6 })
+      .webp({ lossless: true, exact: true })
+      .toBuffer();
+    files.set("/clear.webp", file);
+    const here = await decodeImage(file);
+    expect([here.width, here.height]).toEqual([height, width]);
+    const there = await decodeInPage("/clear.webp");
+    expect({ ...there, data: Uint8Array.from(there.data) }).toEqual(here);
+  });
+
+  it("says what cannot be read", async () => {
+    expect(await decodeInPage("/none.png")).toMatchObject({ code: "FILE_NOT_FOUND" });
+    files.set("/cut.jpg", readFileSync(goldenPath("images", "images", "exif6.jpg")).subarray(0, 1200));
+    expect(await decodeInPage("/cut.jpg")).toMatchObject({ code: "IMAGE_BROKEN" });
+    files.set(
+      "/cut.webp",
+      Buffer.from("RIFF\xff\0\0\0WEBPVP8L\xff\0\0\0\x2f\x0f\0\x0f\0\0\0\0\0\0", "latin1"),
+    );
+    expect(await decodeInPage("/cut.webp")).toMatchObject({
+      code: "IMAGE_BROKEN",
+      message: 'Cannot read the image "/cut.webp": this browser cannot decode it as WebP.',
+    });
+  });
 });

@@ -65,7 +65,12 @@ export async function decodePixels(
     return rgbFromRaw({ ...rawShape(info), data: Uint8Array.from(words, narrow) });
   }
   const { data, info } = await image.toColourspace("srgb").raw().toBuffer(withInfo);
-  return rgbFromRaw({ ...rawShape(info), data });
+  if (info.channels !== 3) return rgbFromRaw({ ...rawShape(info), data });
+  return {
+    width: info.width,
+    height: info.height,
+    data: new Uint8Array(data.buffer, data.byteOffset, data.length),
+  };
 }
 
 const withInfo = { resolveWithObject: true } as const;

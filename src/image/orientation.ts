@@ -5,9 +5,10 @@ import { readTiffTags } from "./tiff.js";
 
 const orientationTag = 274;
 
-/** The orientation, 1 to 8, in an EXIF block (a small TIFF file); 1 (upright) when there is none. */
+/** The orientation, 1 to 8, in an EXIF block (a small TIFF file, some with JPEG's mark before it); 1 is upright. */
 export function exifOrientation(exif: Uint8Array): number {
-  const value = readTiffTags(exif)?.get(orientationTag) ?? 1;
+  const isMarked = [0x45, 0x78, 0x69, 0x66, 0, 0].every((byte, i) => exif[i] === byte);
+  const value = readTiffTags(isMarked ? exif.subarray(6) : exif)?.get(orientationTag) ?? 1;
   return value >= 1 && value <= 8 ? value : 1;
 }
 
