@@ -2,6 +2,7 @@
 
 import { fromVaePixels, type RgbImage } from "../image/index.js";
 import { misuse, Tensor, TorchGenerator } from "../tensor/index.js";
+import type { Truncation } from "../text/index.js";
 import { guide } from "./arithmetic.js";
 import { checkSeed, type Eye, type ImageOptions } from "./eye.js";
 import { createScheduler, type SchedulerName } from "./schedulers/index.js";
@@ -15,6 +16,9 @@ export interface GenerateOptions extends Pick<ImageOptions, "seed" | "size" | "s
   cfg?: number;
   /** Default: the checkpoint's own. */
   scheduler?: SchedulerName;
+  /** A prompt that is too long is cut (default), or an error. */
+  truncate?: "cut" | "error";
+  onTruncate?: (truncation: Truncation) => void;
 }
 
 export interface Generated {
@@ -28,6 +32,7 @@ export interface Generated {
 /** @see Ho & Salimans 2022 (classifier-free guidance) */
 export async function generateImage(eye: Eye, prompt: string, options: GenerateOptions): Promise<Generated> {
   const { negative = "", steps = 50, cfg = 7.5, seed = 0, signal, onProgress } = options;
+  const { truncate = "cut", onTruncate } = options;
   if (!Number.isInteger(steps) || steps < 1 || steps > 1000) {
     throw misuse("STEPS", `steps must be a whole number from 1 to 1000, not ${steps}.`);
   }
@@ -37,7 +42,8 @@ export async function generateImage(eye: Eye, prompt: string, options: GenerateO
   const timesteps = scheduler.timesteps(steps);
   const dims = eye.latentDims(eye.size(options.size));
   const guided = cfg > 1;
-  for (const text of guided ? [negative, prompt] : [prompt]) await eye.text(text, { signal });
+  const call = { signal, truncate, ...(onTruncate && { onTruncate }) };
+  for (const text of guided ? [negative, prompt] : [prompt]) await eye.text(text, call);
   await eye.leave(await eye.textEncoder());
 
   const { passes } = await eye.passes(dims, "unet-out", (find) => ({ out: find("unet-out").value }));

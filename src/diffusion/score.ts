@@ -3,6 +3,7 @@
 import { logSumExp, mean, slice, type Value } from "../graph/index.js";
 import type { ImageInput } from "../image/index.js";
 import { misuse } from "../tensor/index.js";
+import type { Truncation } from "../text/index.js";
 import { crossAttentions } from "./attend.js";
 import { checkSeed, checkTimesteps, type Eye, type ImageOptions } from "./eye.js";
 
@@ -17,6 +18,9 @@ export interface ScoreOptions extends ImageOptions {
   padding?: boolean;
   /** LogSumExp over the keys (default), or over the positions of each token's scores. */
   pooling?: "keys" | "positions";
+  /** A text that is too long is cut (default), or an error. */
+  truncate?: "cut" | "error";
+  onTruncate?: (truncation: Truncation) => void;
 }
 
 export const scoreTimesteps = [189, 389, 589, 789, 989];
@@ -46,7 +50,7 @@ export async function scoreImages(
     seed = 0,
     vae = "mean",
   } = options;
-  const { signal, onProgress } = options;
+  const { signal, onProgress, truncate = "cut", onTruncate } = options;
   checkTimesteps(timesteps, eye.pipeline.schedule.alphasCumprod.length);
   checkSeed(seed);
   if (texts.length === 0) throw misuse("PROMPT", "At least one text is needed.");
@@ -59,7 +63,7 @@ export async function scoreImages(
   const encoder = await eye.textEncoder();
   for (const [i, text] of texts.entries()) {
     onProgress?.({ phase: "text", done: i, total: texts.length });
-    await eye.text(text, { signal });
+    await eye.text(text, { signal, truncate, ...(onTruncate && { onTruncate }) });
   }
   await eye.leave(encoder);
 
