@@ -46,8 +46,10 @@ export async function writeCheckpoint(folder: string, options: CheckpointOptions
     await writeJson(path.join(place, "config.json"), configs[name]);
     const tensors = tensorsOf(model, name);
     const file = path.join(place, `${stem}${suffix}.safetensors`);
-    onProgress(`${file}: ${parameterCount(tensors).toLocaleString("en")} parameters, ${dtype}`);
-    await writeWeights(file, tensors, dtype);
+    const parameters = parameterCount(tensors).toLocaleString("en");
+    await writeWeights(file, tensors, dtype, () =>
+      onProgress(`writing ${file}: ${parameters} numbers in ${dtype}`),
+    );
   }
   if (component === undefined) {
     await writeTokenizer(path.join(folder, "tokenizer"), padding);
@@ -85,16 +87,21 @@ async function writeTokenizer(folder: string, padding: string): Promise<void> {
 /** Numbers written at a time. */
 const chunk = 1 << 22;
 
-/** Writes the tensors to a temporary name, piece by piece, and renames it. */
+/**
+ * Writes the tensors to a temporary name, piece by piece, and renames it; a file that is there in full is kept.
+ * @param onStart called when there is something to write
+ */
 export async function writeWeights(
   file: string,
   tensors: readonly Planned[],
   dtype: "f32" | "f16",
+  onStart: () => void = () => {},
 ): Promise<void> {
   const header = encodeHeader(tensors, dtype);
   const size = header.length + tensors.reduce((sum, tensor) => sum + bytesOf(tensor, dtype), 0);
   if ((await stat(file).catch(() => undefined))?.size === size) return;
 
+  onStart();
   await mkdir(path.dirname(file), { recursive: true });
   const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}.tmp`);
   try {

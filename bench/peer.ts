@@ -1,0 +1,86 @@
+/** @file The peer: diffusers in a Python process that stays loaded and works only when it is told to. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface, type Interface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** Names the Python interpreter in which the peer is installed. */
+export const peerVariable = "DIFFSIGHT_PEER_PYTHON";
+
+export const installPeer = `python3 -m venv bench/peers/.venv && bench/peers/.venv/bin/pip install -r bench/peers/requirements.txt && export ${peerVariable}=bench/peers/.venv/bin/python`;
+
+export interface PeerInfo {
+  versions: Record<string, string>;
+  threads: number;
+  /** The instruction set that torch's kernels use. */
+  capability: string;
+}
+
+/** What the peer can do; see the head of peers/diffusers_peer.py. */
+export interface PeerWork {
+  work: "unet-tap" | "unet-pair" | "unet-whole" | "vae" | "text" | "extract";
+  /** Safetensors file with the tensors to work on. */
+  inputs?: string;
+  timestep?: number;
+  prompt?: string;
+  image?: string;
+  /** Where `extract` writes its features. */
+  features?: string;
+}
+
+export class Peer {
+  readonly #process: ChildProcess;
+  readonly #answers: AsyncIterator<string>;
+  readonly #lines: Interface;
+
+  private constructor(process: ChildProcess) {
+    this.#process = process;
+    this.#lines = createInterface({ input: process.stdout! });
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  /** Starts the interpreter that the environment names; undefined when it names none. */
+  static async start(folder: string, threads: number): Promise<{ peer: Peer; info: PeerInfo } | undefined> {
+    const python = process.env[peerVariable];
+    if (!python) return undefined;
+    const script = fileURLToPath(new URL("peers/diffusers_peer.py", import.meta.url));
+    const limits = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
+    const child = spawn(python, [script], {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, ...limits },
+    });
+    const peer = new Peer(child);
+    return { peer, info: await peer.#ask<PeerInfo>({ call: "open", folder, threads }) };
+  }
+
+  /** Loads what the work needs and finds its fastest way; tells which. */
+  async prepare(work: PeerWork): Promise<string> {
+    return (await this.#ask<{ way: string }>({ call: "prepare", ...work })).way;
+  }
+
+  /** @param output where to write the results, if anywhere @returns seconds, measured inside the peer */
+  async run(work: PeerWork, output?: string): Promise<number> {
+    return (await this.#ask<{ seconds: number }>({ call: "run", ...work, ...(output && { output }) }))
+      .seconds;
+  }
+
+  /** Frees the models. */
+  async close(): Promise<void> {
+    await this.#ask({ call: "close" });
+  }
+
+  end(): void {
+    this.#lines.close();
+    this.#process.stdin!.end();
+    this.#process.kill();
+  }
+
+  async #ask<T>(request: object): Promise<T> {
+    this.#process.stdin!.write(`${JSON.stringify(request)}\n`);
+    const { value, done } = await this.#answers.next();
+    if (done) throw new Error(`The peer ended (exit ${this.#process.exitCode}).`);
+    const answer = JSON.parse(value) as T & { error?: string };
+    if (answer.error) throw new Error(`The peer failed: ${answer.error}`);
+    return answer;
+  }
+}
