@@ -1,6 +1,12 @@
 /** @file diffsight: a frozen text-to-image diffusion model as a task-aware vision encoder. */
 
 export * from "./diffusion/index.js";
-export type { Device, EngineOptions, Preset } from "./engine/index.js";
+export {
+  configureRuntime,
+  type Device,
+  type EngineOptions,
+  type Preset,
+  type RuntimeOptions,
+} from "./engine/index.js";
 export * from "./image/index.js";
 export * from "./tensor/index.js";

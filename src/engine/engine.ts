@@ -192,9 +192,12 @@ export class Engine {
 
 async function chooseDevice(device: "auto" | Device): Promise<Device> {
   if (device !== "auto") {
-    if (await probe(device)) return device;
-    throw misuse("DEVICE", `No session can be made on "${device}" here. Use --device auto or cpu.`);
+    const obstacle = await probe(device);
+    if (obstacle === undefined) return device;
+    throw misuse("DEVICE", `Nothing can run on the device "${device}" here: ${obstacle} Allowed: auto, cpu.`);
   }
-  for (const candidate of ["cuda", "webgpu"] as const) if (await probe(candidate)) return candidate;
+  for (const candidate of ["cuda", "webgpu"] as const) {
+    if ((await probe(candidate)) === undefined) return candidate;
+  }
   return "cpu";
 }

@@ -33,10 +33,20 @@ export interface Host {
   kill(): void;
 }
 
+/** Where a browser finds what it runs on. */
+export interface RuntimeOptions {
+  /**
+   * The folder of the web server that holds the .wasm files of onnxruntime-web, or the address of each device's file.
+   * Default: where the bundler put them.
+   */
+  wasmPaths?: string | URL | Partial<Record<"cpu" | "webgpu", string | URL>>;
+}
+
 export interface HostModule {
+  configureRuntime(options: RuntimeOptions): void;
   openHost(): Host;
-  /** Whether a session can really be made on the device. */
-  probe(device: Device): Promise<boolean>;
+  /** Why no session can be made on the device, as a sentence; undefined when one can. */
+  probe(device: Device): Promise<string | undefined>;
   /** Bytes that can still be used without swapping. */
   availableMemory(): number;
   hardwareThreads(): number;

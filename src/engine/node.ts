@@ -1,11 +1,11 @@
 /** @file The engine's host in Node: sessions of onnxruntime-node in a worker thread. */
 
-import { existsSync, readFileSync } from "node:fs";
-import { availableParallelism, freemem } from "node:os";
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { availableParallelism, freemem, tmpdir } from "node:os";
 import path from "node:path";
 import { Worker } from "node:worker_threads";
 import { failure, Tensor } from "../tensor/index.js";
-import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
+import type { Device, Feeds, Host, HostModule, RuntimeOptions, SessionRequest } from "./host.js";
 import { deviceProbeModel } from "./probe.js";
 import type { Call, Reply } from "./worker.js";
 
@@ -79,8 +79,15 @@ export const openHost: HostModule["openHost"] = () => {
   } satisfies Host;
 };
 
+/**
+ * Tells the library, before it opens its first model, where a web server has the WebAssembly of onnxruntime-web. Node
+ * has its runtime beside the package: there this does nothing.
+ * @throws DiffsightError RUNTIME_STARTED when a model has been opened already
+ */
+export const configureRuntime: (options: RuntimeOptions) => void = () => {};
+
 export const probe: HostModule["probe"] = async (device: Device) => {
-  if (device === "cpu") return true;
+  if (device === "cpu") return undefined;
   // Without a device node of a graphics card there is nothing that a session could find, but a driver may be named.
   const drivers = ["/dev/dri", "/dev/nvidia0", "/dev/nvidiactl"];
   if (
@@ -88,7 +95,7 @@ export const probe: HostModule["probe"] = async (device: Device) => {
     !process.env.VK_ICD_FILENAMES &&
     !drivers.some((file) => existsSync(file))
   ) {
-    return false;
+    return "no graphics card was found (neither /dev/dri nor /dev/nvidia0).";
   }
   const host = openHost();
   try {
@@ -103,9 +110,9 @@ export const probe: HostModule["probe"] = async (device: Device) => {
     const session = await host.create(request);
     await host.run(session, { x: Tensor.f32([1], [1]) });
     await host.release(session);
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
   } finally {
     host.kill();
   }
@@ -126,3 +133,43 @@ export const commonFolder: HostModule["commonFolder"] = (files) => {
   while (!files.every(holds) && folder !== path.dirname(folder)) folder = path.dirname(folder);
   return { folder, locate: (file) => path.relative(folder, file).split(path.sep).join("/") };
 };
+
+const derivedFiles = new Set<string>();
+let derivedCount = 0;
+
+/** Files are named after the process, so that those of a killed one can be told and removed. */
+const derivedName = /^diffsight-(\d+)-\d+\.weights(\.unfinished)?$/;
+
+export const derivedFile: HostModule["derivedFile"] = () => {
+  if (derivedCount === 0) {
+    process.on("exit", () => derivedFiles.forEach(discardDerived));
+    removeOrphans();
+  }
+  const file = path.join(realpathSync(tmpdir()), `diffsight-${process.pid}-${derivedCount++}.weights`);
+  derivedFiles.add(file);
+  return file;
+};
+
+export const discardDerived: HostModule["discardDerived"] = (file) => {
+  rmSync(file, { force: true });
+  rmSync(`${file}.unfinished`, { force: true });
+  derivedFiles.delete(file);
+};
+
+/** Removes what processes that were killed left behind. */
+function removeOrphans(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const owner = derivedName.exec(name)?.[1];
+    if (owner === undefined || isAlive(Number(owner))) continue;
+    rmSync(path.join(tmpdir(), name), { force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
