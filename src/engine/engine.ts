@@ -1,7 +1,23 @@
 /** @file Compiles graphs to programs and runs them, one at a time, where the host keeps its sessions. */
 
-import { availableMemory, commonFolder, hardwareThreads, openHost, probe } from "#host/engine";
-import { encodeGraph, fastKernels, type Kernels, plainKernels, type Value } from "../graph/index.js";
+import {
+  availableMemory,
+  commonFolder,
+  derivedFile,
+  derivesWeights,
+  discardDerived,
+  hardwareThreads,
+  openHost,
+  probe,
+} from "#host/engine";
+import {
+  cpuKernels,
+  encodeGraph,
+  fastKernels,
+  type Kernels,
+  plainKernels,
+  type Value,
+} from "../graph/index.js";
 import { aborted, formatDims, misuse, type Tensor } from "../tensor/index.js";
 import type { Device, Feeds, Host, Preset, SessionRequest } from "./host.js";
 
@@ -65,6 +81,7 @@ export class Program {
   async release(): Promise<void> {
     const session = this.#session;
     this.#session = undefined;
+    if (this.request.derived) discardDerived(this.request.derived.file);
     if (session)
       await this.engine.exclusive(
         undefined,
@@ -83,6 +100,7 @@ export class Engine {
   #host: Host | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
+  readonly #derived = new Set<string>();
 
   private constructor(
     readonly device: Device,
@@ -120,22 +138,27 @@ export class Engine {
   ): Program {
     const draft = encodeGraph(outputs, { given });
     const preset = this.#preset(draft.parameterBytes);
-    const { folder, locate } = commonFolder(draft.files);
-    const kernels =
-      this.options.kernels ?? (preset === "fast" && this.device === "cpu" ? fastKernels : plainKernels);
-    const graph = encodeGraph(outputs, { given, locate, kernels });
+    const kernels = this.options.kernels ?? this.#kernels(preset);
+    const file = preset === "fast" && derivesWeights ? derivedFile() : undefined;
+    const { folder, locate } = commonFolder(file === undefined ? draft.files : [...draft.files, file]);
+    const graph = encodeGraph(outputs, {
+      given,
+      locate,
+      kernels,
+      ...(file && { derivedLocation: locate(file) }),
+    });
+    const { model, buffers, files, derived } = graph;
     const { device, threads } = this;
-    const request = {
-      model: graph.model,
-      folder,
-      buffers: graph.buffers,
-      files: graph.files,
-      device,
-      preset,
-      threads,
-    };
-    const profile = this.options.profile;
-    return new Program(this, graph.inputs, { ...request, profile }, graph.parameterBytes);
+    const { profile } = this.options;
+    const prepared = file !== undefined && derived.bytes > 0 ? { ...derived, file } : undefined;
+    if (prepared) this.#derived.add(prepared.file);
+    const request = { model, folder, buffers, files, derived: prepared, device, preset, threads, profile };
+    return new Program(this, graph.inputs, request, draft.parameterBytes);
+  }
+
+  #kernels(preset: Preset): Kernels {
+    if (this.device !== "cpu") return plainKernels;
+    return preset === "fast" && derivesWeights ? fastKernels : cpuKernels;
   }
 
   #preset(parameterBytes: number): Preset {
@@ -183,6 +206,7 @@ export class Engine {
     this.#closed = true;
     this.#host?.kill();
     this.#host = undefined;
+    for (const file of this.#derived) discardDerived(file);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,6 @@
 /** @file What the engine asks of the place it runs in: node.ts and web.ts implement it. */
 
+import type { DerivedPart } from "../graph/index.js";
 import type { Tensor } from "../tensor/index.js";
 
 export type Device = "cpu" | "webgpu" | "cuda";
@@ -17,6 +18,8 @@ export interface SessionRequest {
   buffers: { location: string; bytes: Uint8Array }[];
   /** The weight files, for a host that must fetch them. */
   files: string[];
+  /** Weights to be computed before the session is made, and the file that they are kept in. */
+  derived?: { file: string; bytes: number; parts: DerivedPart[] } | undefined;
   device: Device;
   preset: Preset;
   threads: number;
@@ -50,6 +53,11 @@ export interface HostModule {
   /** Bytes that can still be used without swapping. */
   availableMemory(): number;
   hardwareThreads(): number;
+  /** Whether sessions can be given derived weights here. */
+  readonly derivesWeights: boolean;
+  /** A place for derived weights that nothing else uses. */
+  derivedFile(): string;
+  discardDerived(file: string): void;
   /** The folder that holds all the files, and where each lies in it. */
   commonFolder(files: readonly string[]): { folder: string | undefined; locate(file: string): string };
 }

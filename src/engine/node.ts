@@ -134,6 +134,8 @@ export const commonFolder: HostModule["commonFolder"] = (files) => {
   return { folder, locate: (file) => path.relative(folder, file).split(path.sep).join("/") };
 };
 
+export const derivesWeights: HostModule["derivesWeights"] = true;
+
 const derivedFiles = new Set<string>();
 let derivedCount = 0;
 

@@ -176,6 +176,9 @@ export const hardwareThreads: HostModule["hardwareThreads"] = () =>
 
 export const commonFolder: HostModule["commonFolder"] = () => ({ folder: undefined, locate: (file) => file });
 
-export const derivedFile: HostModule["derivedFile"] = () => "derived";
+/** A page's memory does not hold weights twice. */
+export const derivesWeights: HostModule["derivesWeights"] = false;
+
+export const derivedFile: HostModule["derivedFile"] = () => "";
 
 export const discardDerived: HostModule["discardDerived"] = () => {};

@@ -1,8 +1,11 @@
 /** @file The thread in which sessions live: a run of onnxruntime-node blocks the thread that calls it. */
 
+import { closeSync, existsSync, ftruncateSync, openSync, readSync, renameSync, writeSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 import * as ort from "onnxruntime-node";
+import type { Storage } from "../graph/index.js";
 import { fromOrt, toOrt } from "./convert.js";
+import { derivePart } from "./derive.js";
 import type { Feeds, SessionRequest } from "./host.js";
 import { sessionOptions } from "./session.js";
 
@@ -15,9 +18,49 @@ export type Reply = { id: number; result: unknown } | { id: number; error: strin
 
 const sessions = new Map<number, { session: ort.InferenceSession; profiled: boolean }>();
 
+/** Writes the derived weights to their file, unless an earlier thread did. Half a file is never taken for a whole one. */
+function writeDerived({ file, bytes, parts }: NonNullable<SessionRequest["derived"]>): void {
+  if (existsSync(file)) return;
+  const unfinished = `${file}.unfinished`;
+  const target = openSync(unfinished, "w", 0o600);
+  try {
+    ftruncateSync(target, bytes);
+    for (const part of parts) {
+      const derived = derivePart(part, sourceBytes(part.storage));
+      writeWhole(target, new Uint8Array(derived.buffer), part.offset);
+    }
+  } finally {
+    closeSync(target);
+  }
+  renameSync(unfinished, file);
+}
+
+function sourceBytes(storage: Storage): Uint8Array {
+  if ("bytes" in storage) return storage.bytes;
+  const bytes = new Uint8Array(storage.length);
+  const file = openSync(storage.file, "r");
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      const read = readSync(file, bytes, done, bytes.length - done, storage.offset + done);
+      if (read === 0) throw new Error(`${storage.file} ends too early.`);
+      done += read;
+    }
+  } finally {
+    closeSync(file);
+  }
+  return bytes;
+}
+
+function writeWhole(file: number, bytes: Uint8Array, offset: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += writeSync(file, bytes, done, bytes.length - done, offset + done);
+  }
+}
+
 async function handle(call: Call): Promise<{ result: unknown; transfer: ArrayBuffer[] }> {
   if (call.kind === "create") {
     const { request } = call;
+    if (request.derived) writeDerived(request.derived);
     const externalData = request.buffers.map(({ location, bytes }) => ({ path: location, data: bytes }));
     const options = { ...sessionOptions(request), ...(externalData.length > 0 && { externalData }) };
     const session = await ort.InferenceSession.create(request.model, options);

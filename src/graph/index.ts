@@ -1,13 +1,17 @@
 /** @file The graph room's door. */
 
 export * from "./cost.js";
+export type { DerivedPart } from "./onnx/emitter.js";
 export * from "./onnx/encode.js";
 export {
+  type AttentionAlgorithm,
   type ConvolutionAlgorithm,
+  cpuKernels,
   fastKernels,
   fitsWinograd,
   type Kernels,
   plainKernels,
 } from "./onnx/kernels.js";
+export { winogradWeights } from "./onnx/winograd.js";
 export * from "./ops.js";
 export * from "./value.js";

@@ -2,10 +2,17 @@
 
 import type { Dims, DType, Tensor } from "../tensor/index.js";
 
+/** A range of a file. */
+export interface FileRange {
+  readonly file: string;
+  readonly offset: number;
+  readonly length: number;
+  /** Reads any range of the file, for a runtime that opens no files. */
+  readonly read?: (offset: number, length: number) => Promise<Uint8Array>;
+}
+
 /** Where the numbers of a parameter lie: in a file (read in place) or in memory. */
-export type Storage =
-  | { readonly file: string; readonly offset: number; readonly length: number }
-  | { readonly bytes: Uint8Array };
+export type Storage = FileRange | { readonly bytes: Uint8Array };
 
 /** Zero padding around the grid: [top, left, bottom, right]. */
 export type Padding = readonly [number, number, number, number];

@@ -117,3 +117,16 @@ export function numberToBf16(value: number): number {
   if ((bits & 0x7fffffff) > 0x7f800000) return ((bits >>> 16) | 0x40) & 0xffff;
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
+
+/** All 65,536 half-precision numbers, made on first use. */
+const halfTables: Partial<Record<"f16" | "bf16", Float32Array>> = {};
+
+/** Half-precision numbers as f32, by table. */
+export function halfToFloat32(dtype: "f16" | "bf16", bits: Uint16Array): Float32Array {
+  const table = (halfTables[dtype] ??= Float32Array.from({ length: 65536 }, (_, i) =>
+    dtype === "f16" ? f16ToNumber(i) : bf16ToNumber(i),
+  ));
+  const result = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) result[i] = table[bits[i]!]!;
+  return result;
+}

@@ -5,6 +5,7 @@ import {
   bf16ToNumber,
   type DType,
   f16ToNumber,
+  halfToFloat32,
   numberToBf16,
   numberToF16,
   type TensorData,
@@ -64,6 +65,9 @@ export class Tensor {
   /** The same numbers in another element type (f16 and bf16 round to nearest even). */
   to(dtype: DType): Tensor {
     if (dtype === this.dtype) return this;
+    if (dtype === "f32" && (this.dtype === "f16" || this.dtype === "bf16")) {
+      return new Tensor(dtype, this.dims, halfToFloat32(this.dtype, this.data as Uint16Array));
+    }
     const read = reader(this.dtype, this.data);
     const data = allocate(dtype, this.size);
     const write = writer(dtype, data);

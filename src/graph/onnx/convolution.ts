@@ -12,7 +12,7 @@ export function convolution(
   kernels: Kernels,
 ): string {
   const algorithm = kernels.convolution(value);
-  if (algorithm !== "direct") return winograd(value, names, to, algorithm.m, algorithm.order);
+  if (algorithm !== "direct") return winograd(value, names, to, algorithm);
   const { stride, padding } = value.attributes;
   return to.emit("Conv", names, { strides: [stride, stride], pads: padding });
 }

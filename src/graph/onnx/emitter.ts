@@ -1,9 +1,18 @@
 /** @file Collects the nodes and initializers of one ONNX graph while values are lowered. */
 
-import { type Dims, Tensor } from "../../tensor/index.js";
-import type { Value } from "../value.js";
+import { count, type Dims, type DType, Tensor } from "../../tensor/index.js";
+import type { Storage, Value } from "../value.js";
 import type { Attribute, OnnxInitializer, OnnxNode } from "./proto.js";
 import { rawBytes } from "./proto.js";
+import type { WinogradWeights } from "./winograd.js";
+
+/** One derived tensor: where it begins, what it is made of, and how. */
+export interface DerivedPart {
+  offset: number;
+  stored: DType;
+  storage: Storage;
+  recipe: WinogradWeights;
+}
 
 export interface EmitOptions {
   domain?: "" | "com.microsoft";
@@ -13,10 +22,20 @@ export interface EmitOptions {
 export class Emitter {
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];
+  readonly derivedParts: DerivedPart[] = [];
+  derivedBytes = 0;
+  readonly #derivedNames = new Map<string, string>();
   readonly #names = new Map<Value, string>();
   readonly #stored = new Map<Value, string>();
+  readonly #later = new Map<Value, () => string>();
+  readonly #half = new Set<Value>();
   readonly #constants = new Map<string, string>();
   #next = 0;
+
+  constructor(
+    /** Where the runtime finds derived weights. */
+    readonly derivedLocation: string,
+  ) {}
 
   /** A name that nothing else has. */
   fresh(prefix: string): string {
@@ -25,20 +44,28 @@ export class Emitter {
 
   /** The ONNX name of a value that was lowered before, as f32 where it is stored in half precision. */
   name(value: Value): string {
-    const stored = this.#stored.get(value);
-    if (stored !== undefined && !this.#names.has(value))
-      this.#names.set(value, this.emit("Cast", [stored], { to: 1 }));
-    return this.#names.get(value)!;
+    const known = this.#names.get(value);
+    if (known !== undefined) return known;
+    const name = this.#half.has(value)
+      ? this.emit("Cast", [this.stored(value)], { to: 1 })
+      : this.stored(value);
+    this.#names.set(value, name);
+    return name;
   }
 
   /** The ONNX name of a value as it is stored. */
   stored(value: Value): string {
-    return this.#stored.get(value) ?? this.name(value);
+    const known = this.#stored.get(value) ?? this.#names.get(value);
+    if (known !== undefined) return known;
+    const name = this.#later.get(value)!();
+    this.#stored.set(value, name);
+    return name;
   }
 
-  /** Binds a value that is stored in half precision; the cast is written when something needs it. */
-  bindStored(value: Value, name: string): void {
-    this.#stored.set(value, name);
+  /** Binds a parameter that is only written when something needs it as it is. */
+  bindLater(value: Value, half: boolean, write: () => string): void {
+    this.#later.set(value, write);
+    if (half) this.#half.add(value);
   }
 
   bind(value: Value, name: string): void {
@@ -66,6 +93,27 @@ export class Emitter {
     const name = this.fresh("constant");
     this.initializers.push({ name, dtype: tensor.dtype, dims: tensor.dims, data: { raw } });
     if (key !== undefined) this.#constants.set(key, name);
+    return name;
+  }
+
+  /** Weights that are computed from a parameter when the session is made. */
+  derived(source: Value<"parameter">, dims: Dims, recipe: WinogradWeights): string {
+    const key = `${source.attributes.key} F${recipe.m}`;
+    const known = this.#derivedNames.get(key);
+    if (known) return known;
+    const name = this.fresh(key);
+    const length = count(dims) * 4;
+    const offset = this.derivedBytes;
+    this.derivedBytes += Math.ceil(length / 4096) * 4096;
+    this.initializers.push({
+      name,
+      dtype: "f32",
+      dims,
+      data: { location: this.derivedLocation, offset, length },
+    });
+    const { stored, storage } = source.attributes;
+    this.derivedParts.push({ offset, stored, storage, recipe });
+    this.#derivedNames.set(key, name);
     return name;
   }
 

@@ -2,7 +2,7 @@
 
 import type { Dims, DType } from "../../tensor/index.js";
 import { isOp, type OpName, type Storage, topologicalOrder, type Value } from "../value.js";
-import { Emitter } from "./emitter.js";
+import { type DerivedPart, Emitter } from "./emitter.js";
 import { type Kernels, plainKernels } from "./kernels.js";
 import { type Lowering, lowerings } from "./lowering.js";
 import { encodeModel, type OnnxValue } from "./proto.js";
@@ -13,6 +13,8 @@ export interface EncodeOptions {
   kernels?: Kernels;
   /** Where a weight file is, seen from the folder that the runtime is told. */
   locate?: (file: string) => string;
+  /** Where the runtime will find derived weights. */
+  derivedLocation?: string;
 }
 
 export interface EncodedGraph {
@@ -23,6 +25,8 @@ export interface EncodedGraph {
   files: string[];
   /** Weights in memory, under the location that the model names. */
   buffers: { location: string; bytes: Uint8Array }[];
+  /** Weights to be computed before the model is loaded, one after another at `derivedLocation`. */
+  derived: { bytes: number; parts: DerivedPart[] };
   /** Bytes of the parameters as stored. */
   parameterBytes: number;
 }
@@ -36,9 +40,14 @@ const inlineBytes = 1024;
  */
 export function encodeGraph(
   outputs: Readonly<Record<string, Value>>,
-  { given = new Map(), kernels = plainKernels, locate = (file) => file }: EncodeOptions = {},
+  {
+    given = new Map(),
+    kernels = plainKernels,
+    locate = (file) => file,
+    derivedLocation = "derived",
+  }: EncodeOptions = {},
 ): EncodedGraph {
-  const to = new Emitter();
+  const to = new Emitter(derivedLocation);
   const inputs: OnnxValue[] = [];
   const files = new Set<string>();
   const buffers: EncodedGraph["buffers"] = [];
@@ -68,6 +77,14 @@ export function encodeGraph(
     return name;
   };
 
+  const nameOf = (value: Value, i: number): string => {
+    const source = value.inputs[i]!;
+    // Winograd's weights are derived from the parameter itself.
+    if (i === 1 && isOp(value, "conv2d") && kernels.convolution(value) !== "direct") return "";
+    // Only the rows that are taken of a table need casting.
+    return value.op === "gather" ? to.stored(source) : to.name(source);
+  };
+
   for (const value of topologicalOrder(Object.values(outputs), new Set(given.keys()))) {
     const name = given.get(value);
     if (name !== undefined) declare(value, name);
@@ -75,14 +92,18 @@ export function encodeGraph(
     else if (isOp(value, "constant")) to.bind(value, to.constant(value.attributes.tensor));
     else if (isOp(value, "parameter")) {
       const { key, stored, storage } = value.attributes;
-      const name = weight(key, stored, value.dims, storage);
-      if (stored === "f32") to.bind(value, name);
-      else to.bindStored(value, name);
+      to.bindLater(value, stored !== "f32", () => weight(key, stored, value.dims, storage));
     } else {
       const lower = lowerings[value.op] as Lowering<OpName>;
-      // Only the rows that are taken of a table need casting.
-      const name = value.op === "gather" ? (one: Value) => to.stored(one) : (one: Value) => to.name(one);
-      to.bind(value, lower(value, value.inputs.map(name), to, kernels));
+      to.bind(
+        value,
+        lower(
+          value,
+          value.inputs.map((_, i) => nameOf(value, i)),
+          to,
+          kernels,
+        ),
+      );
     }
   }
 
@@ -97,6 +118,7 @@ export function encodeGraph(
     });
     return { name, dtype: value.dtype, dims: value.dims };
   });
+  const derived = { bytes: to.derivedBytes, parts: to.derivedParts };
   const model = encodeModel({ nodes: to.nodes, initializers: to.initializers, inputs, outputs: results });
-  return { model, inputs, outputs: results, files: [...files], buffers, parameterBytes };
+  return { model, inputs, outputs: results, files: [...files], buffers, derived, parameterBytes };
 }

@@ -1,17 +1,36 @@
 /** @file Which algorithm computes what: a fixed table of shapes, never timing at run time. */
 
 import { isOp, type Value } from "../value.js";
+import type { WinogradPlan } from "./winograd.js";
 
-/** The runtime's own kernel, or Winograd's F(m x m, 3 x 3) with its products over tiles or channels first. */
-export type ConvolutionAlgorithm = "direct" | { m: 2 | 4; order: "tiles" | "channels" };
+/** The runtime's own kernel, or Winograd's. */
+export type ConvolutionAlgorithm = "direct" | WinogradPlan;
 
-/** Chooses the algorithm of a convolution by its shape. */
+/** One kernel that never writes its scores, or products with a softmax between. */
+export type AttentionAlgorithm = "fused" | "explicit";
+
+/** Chooses algorithms by shape. */
 export interface Kernels {
   convolution(value: Value<"conv2d">): ConvolutionAlgorithm;
+  attention(value: Value<"attention">): AttentionAlgorithm;
 }
 
-/** The runtime's own kernels, weights as they lie in the file. */
-export const plainKernels: Kernels = { convolution: () => "direct" };
+/** The runtime's own kernels on every device, weights as they lie in the file. */
+export const plainKernels: Kernels = { convolution: () => "direct", attention: () => "fused" };
+
+/** Scores of this many bytes are not written at once. */
+const scoreBytes = 2 ** 28;
+
+/** On CPU the fused kernel loses where there are few keys, and for heads as wide as the VAE's. */
+function cpuAttention({ inputs, attributes: { heads, causal } }: Value<"attention">): AttentionAlgorithm {
+  const [, queries, channels] = inputs[0]!.dims as [number, number, number];
+  const keys = inputs[1]!.dims[1]!;
+  const small = keys <= 256 || channels / heads > 128;
+  return small && !causal && 4 * heads * queries * keys <= scoreBytes ? "explicit" : "fused";
+}
+
+/** For CPU with weights in place. */
+export const cpuKernels: Kernels = { convolution: () => "direct", attention: cpuAttention };
 
 /** Whether Winograd can compute it: 3x3, stride 1, weights known beforehand. */
 export function fitsWinograd(value: Value<"conv2d">): boolean {
@@ -21,17 +40,24 @@ export function fitsWinograd(value: Value<"conv2d">): boolean {
 }
 
 /**
- * The fastest by measurement (docs/speed.md): F(4x4) where channels are few and the grid is wide; F(2x2), with weights
- * that grow less, where the grid is narrow; direct where the transforms would cost more than they save.
+ * The fastest on CPU by measurement (docs/speed.md): F(4x4), its products over tiles where the grid is wide and over
+ * channels where it is narrow; F(2x2), whose weights grow less, where the weights are the larger part; bands where a
+ * wide grid with few channels would leave the cache.
  */
 export const fastKernels: Kernels = {
   convolution(value) {
     if (!fitsWinograd(value)) return "direct";
     const [filters, channels] = value.inputs[1]!.dims as [number, number, number, number];
-    const cells = value.dims[2]! * value.dims[3]!;
-    if (channels < 64 || filters < 64) return "direct";
-    if (cells > 128 * 128) return "direct";
-    if (cells > 32 * 32) return { m: 4, order: "tiles" };
-    return cells > 16 * 16 ? { m: 4, order: "channels" } : { m: 2, order: "channels" };
+    const wide = Math.max(filters, channels);
+    if (Math.min(filters, channels) < 64) return "direct";
+    const down = Math.ceil(value.dims[2]! / 4);
+    const across = Math.ceil(value.dims[3]! / 4);
+    const tiles = down * across;
+    if (tiles <= 16) return { m: 2, order: "channels" };
+    if (tiles < 128) return { m: 4, order: "channels" };
+    const cached = wide <= 128 ? 128 : wide <= 256 ? 256 : 1024;
+    const band = wide >= 320 && tiles <= 1024 ? down : Math.max(1, Math.round(cached / across));
+    return { m: 4, order: "tiles", ...(band < down && { band }) };
   },
+  attention: cpuAttention,
 };

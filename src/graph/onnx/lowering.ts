@@ -30,6 +30,20 @@ function leaf(value: Value): never {
   throw new Error(`${value.op} is bound before lowering`);
 }
 
+/** Products with a softmax between; the scores [B, heads, Q, K] are written. */
+function explicitAttention(
+  { attributes: { heads, scale }, inputs, dims }: Value<"attention">,
+  [q, k, v, bias]: readonly [string, string, string, string | undefined],
+  to: Emitter,
+): string {
+  const apart = (name: string, { dims: [batch, length, channels] }: Value) =>
+    to.transpose(to.reshape(name, [batch!, length!, heads, channels! / heads]), [0, 2, 1, 3]);
+  const [queries, keys, values] = [apart(q, inputs[0]!), apart(k, inputs[1]!), apart(v, inputs[2]!)];
+  const scores = to.emit("FusedMatMul", [queries, keys], { transB: 1, alpha: { float: scale } }, microsoft);
+  const weights = to.emit("Softmax", [bias ? to.emit("Add", [scores, bias]) : scores], { axis: -1 });
+  return to.reshape(to.transpose(to.emit("MatMul", [weights, values]), [0, 2, 1, 3]), dims);
+}
+
 export const lowerings: { [K in OpName]: Lowering<K> } = {
   input: leaf,
   parameter: leaf,
@@ -62,13 +76,16 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
 
   conv2d: convolution,
 
-  attention: ({ attributes: { heads, scale, causal } }, [q, k, v, bias], to) =>
-    to.emit(
+  attention: (value, [q, k, v, bias], to, kernels) => {
+    const { heads, scale, causal } = value.attributes;
+    if (kernels.attention(value) === "explicit") return explicitAttention(value, [q!, k!, v!, bias], to);
+    return to.emit(
       "MultiHeadAttention",
       bias ? [q!, k!, v!, "", "", bias] : [q!, k!, v!],
       { num_heads: heads, scale: { float: scale }, ...(causal && { unidirectional: 1 }) },
       microsoft,
-    ),
+    );
+  },
 
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
   groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias], to) => {

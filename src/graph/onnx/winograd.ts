@@ -50,102 +50,138 @@ function flat(matrix: Matrix): { dims: [number, number]; values: number[] } {
   return { dims: [matrix.length, matrix[0]!.length], values: matrix.flat() };
 }
 
-const fused = { domain: "com.microsoft" } as const;
+/** Weights as the products take them: U = G w Gᵀ, in double precision, rounded once. */
+export interface WinogradWeights {
+  m: 2 | 4;
+  filters: number;
+  channels: number;
+}
 
 /**
- * Emits a 3x3 convolution of stride 1.
- * @param order what the products run over first: "tiles" suits wide grids, "channels" narrow ones
+ * Transforms the weights of a convolution.
+ * @param weights [filters, channels, 3, 3]
+ * @returns [t², filters, channels]
  */
+export function winogradWeights(
+  weights: Float32Array,
+  { m, filters, channels }: WinogradWeights,
+): Float32Array {
+  const t = m + 2;
+  const G = Float64Array.from(transforms(m).G.flat());
+  const pairs = filters * channels;
+  const result = new Float32Array(t * t * pairs);
+  const half = new Float64Array(t * 3);
+  for (let pair = 0; pair < pairs; pair++) {
+    const from = pair * 9;
+    for (let row = 0; row < t; row++) {
+      const g = row * 3;
+      for (let k = 0; k < 3; k++) {
+        half[g + k] =
+          G[g]! * weights[from + k]! +
+          G[g + 1]! * weights[from + 3 + k]! +
+          G[g + 2]! * weights[from + 6 + k]!;
+      }
+    }
+    for (let row = 0; row < t; row++) {
+      const h = row * 3;
+      for (let column = 0; column < t; column++) {
+        const g = column * 3;
+        result[(row * t + column) * pairs + pair] =
+          half[h]! * G[g]! + half[h + 1]! * G[g + 1]! + half[h + 2]! * G[g + 2]!;
+      }
+    }
+  }
+  return result;
+}
+
+const fused = { domain: "com.microsoft" } as const;
+
+/** How a convolution is computed by Winograd's algorithm. */
+export interface WinogradPlan {
+  m: 2 | 4;
+  /** What the products run over first: tiles suit wide grids, channels narrow ones. */
+  order: "tiles" | "channels";
+  /** Rows of tiles that are computed at a time, so that they stay in the cache. Default: all. */
+  band?: number | undefined;
+}
+
+/** Emits a 3x3 convolution of stride 1 whose weights are a parameter. */
 export function winograd(
   value: Value<"conv2d">,
-  [x, weight, bias]: readonly string[],
+  [x, , bias]: readonly string[],
   to: Emitter,
-  m: 2 | 4,
-  order: "tiles" | "channels",
+  { m, order, band }: WinogradPlan,
 ): string {
-  const [batch, channels, height, width] = value.inputs[0]!.dims as [number, number, number, number];
+  const [data, weight] = value.inputs as [Value, Value<"parameter">];
+  const [batch, channels, height, width] = data.dims as [number, number, number, number];
   const [, filters, rows, columns] = value.dims as [number, number, number, number];
   const [top, left] = value.attributes.padding;
   const t = m + 2;
-  const { AT, G, BT } = transforms(m);
+  const { AT, BT } = transforms(m);
   const constant = (matrix: Matrix) => to.floats(flat(matrix).dims, flat(matrix).values);
 
-  // 1. Weights: U [t², out, in] = G w Gᵀ, in double precision, rounded once. The runtime folds this chain.
-  const gg = flat(kronecker(G));
-  const spread = to.constant(new Tensor("f64", gg.dims, Float64Array.from(gg.values)));
-  const wide = to.reshape(to.emit("Cast", [weight!], { to: 11 }), [filters * channels, 9]);
-  const products = to.emit("MatMul", [spread, to.transpose(wide, [1, 0])]);
-  const u = to.reshape(to.emit("Cast", [products], { to: 1 }), [t * t, filters, channels]);
+  // 1. Weights [t², out, in]
+  const u = to.derived(weight, [t * t, filters, channels], { m, filters, channels });
 
   // 2. The grid, padded to whole tiles, channels last
   const down = Math.ceil(rows / m);
   const across = Math.ceil(columns / m);
-  const padded = [down * m + 2, across * m + 2] as const;
-  const last = to.reshape(to.transpose(to.reshape(x!, [batch, channels, height * width]), [0, 2, 1]), [
-    batch,
-    height,
-    width,
-    channels,
-  ]);
-  const around = [0, top, left, 0, 0, padded[0] - height - top, padded[1] - width - left, 0];
-  const grid = to.reshape(to.emit("Pad", [last, to.integers(around)]), [
-    batch * padded[0] * padded[1],
-    channels,
-  ]);
+  const [paddedRows, paddedColumns] = [down * m + 2, across * m + 2];
+  const tokens = to.transpose(to.reshape(x!, [batch, channels, height * width]), [0, 2, 1]);
+  const last = to.reshape(tokens, [batch, height, width, channels]);
+  const around = [0, top, left, 0, 0, paddedRows - height - top, paddedColumns - width - left, 0];
+  const grid = to.emit("Pad", [last, to.integers(around)]);
 
-  // 3. Overlapping tiles, and their transform: V [t², tiles, in]
-  const tiles = batch * down * across;
-  const indices = to.shared(`tiles ${m} ${batch} ${down} ${across}`, () =>
-    tileIndices(m, batch, down, across),
-  );
-  const gathered = to.reshape(to.emit("Gather", [grid, indices], { axis: 0 }), [t * t, tiles * channels]);
-  const v = to.reshape(to.emit("MatMul", [constant(kronecker(BT)), gathered]), [t * t, tiles, channels]);
+  /** Overlapping tiles of some rows, transformed: V [t², tiles, in] */
+  const tilesOf = (part: string, count: number): string => {
+    const cells = to.reshape(part, [batch * (count * m + 2) * paddedColumns, channels]);
+    const indices = to.shared(`tiles ${m} ${batch} ${count} ${across}`, () =>
+      tileIndices(m, batch, count, across),
+    );
+    const gathered = to.emit("Gather", [cells, indices], { axis: 0 });
+    const tiles = batch * count * across;
+    const v = to.emit("MatMul", [constant(kronecker(BT)), to.reshape(gathered, [t * t, tiles * channels])]);
+    return to.reshape(v, [t * t, tiles, channels]);
+  };
+  const inverse = constant(kronecker(AT));
 
-  // 4. The products, one matrix a place in the tile, and 5. back to the grid
-  const inverse = kronecker(AT);
-  let result: string;
-  if (order === "tiles" || batch > 1) {
-    const y = to.emit("FusedMatMul", [v, u], { transB: 1 }, fused);
-    const outputs = to.emit("MatMul", [constant(inverse), to.reshape(y, [t * t, tiles * filters])]);
-    const blocks = to.transpose(
-      to.reshape(outputs, [m, m, batch, down, across, filters]),
-      [2, 3, 0, 4, 1, 5],
-    );
-    const cropped = crop(
-      to,
-      to.reshape(blocks, [batch, down * m, across * m, filters]),
-      1,
-      rows,
-      columns,
-      m,
-      down,
-      across,
-    );
-    const first = to.transpose(to.reshape(cropped, [batch, rows * columns, filters]), [0, 2, 1]);
-    result = to.reshape(first, [batch, filters, rows, columns]);
-  } else {
-    const y = to.reshape(to.emit("FusedMatMul", [u, v], { transB: 1 }, fused), [t * t, filters * tiles]);
-    const outputs = to.emit("MatMul", [constant(inverse), y]);
-    const depth = to.reshape(outputs, [1, m * m * filters, down, across]);
+  if (order === "channels" && batch === 1) {
+    const tiles = down * across;
+    const y = to.reshape(to.emit("FusedMatMul", [u, tilesOf(grid, down)], { transB: 1 }, fused), [
+      t * t,
+      filters * tiles,
+    ]);
+    const depth = to.reshape(to.emit("MatMul", [inverse, y]), [1, m * m * filters, down, across]);
     const blocks = to.emit("DepthToSpace", [depth], { blocksize: m, mode: "DCR" });
-    result = crop(to, blocks, 2, rows, columns, m, down, across);
+    return biased(to, crop(to, blocks, 2, [down * m, across * m], [rows, columns]), bias, [filters, 1, 1]);
   }
-  return bias ? to.emit("Add", [result, to.reshape(bias, [filters, 1, 1])]) : result;
+
+  // Bands of tile rows, channels last: [batch, count * m, across * m, filters]
+  const bands: string[] = [];
+  for (let from = 0; from < down; from += band ?? down) {
+    const count = Math.min(band ?? down, down - from);
+    const part = count === down ? grid : to.slice(grid, 1, from * m, (from + count) * m + 2);
+    const y = to.emit("FusedMatMul", [tilesOf(part, count), u], { transB: 1 }, fused);
+    const outputs = to.emit("MatMul", [inverse, to.reshape(y, [t * t, batch * count * across * filters])]);
+    const blocks = to.reshape(outputs, [m, m, batch, count, across, filters]);
+    bands.push(to.reshape(to.transpose(blocks, [2, 3, 0, 4, 1, 5]), [batch, count * m, across * m, filters]));
+  }
+  const whole = bands.length === 1 ? bands[0]! : to.emit("Concat", bands, { axis: 1 });
+  const cropped = biased(to, crop(to, whole, 1, [down * m, across * m], [rows, columns]), bias, [filters]);
+  const first = to.transpose(to.reshape(cropped, [batch, rows * columns, filters]), [0, 2, 1]);
+  return to.reshape(first, [batch, filters, rows, columns]);
 }
 
+function biased(to: Emitter, x: string, bias: string | undefined, dims: readonly number[]): string {
+  return bias ? to.emit("Add", [x, to.reshape(bias, dims)]) : x;
+}
+
+type Grid = readonly [rows: number, columns: number];
+
 /** Cuts what whole tiles have too much of; `axis` is that of the rows. */
-function crop(
-  to: Emitter,
-  x: string,
-  axis: number,
-  rows: number,
-  columns: number,
-  m: number,
-  down: number,
-  across: number,
-): string {
-  const high = down * m === rows ? x : to.slice(x, axis, 0, rows);
-  return across * m === columns ? high : to.slice(high, axis + 1, 0, columns);
+function crop(to: Emitter, x: string, axis: number, from: Grid, size: Grid): string {
+  const high = from[0] === size[0] ? x : to.slice(x, axis, 0, size[0]);
+  return from[1] === size[1] ? high : to.slice(high, axis + 1, 0, size[1]);
 }
 
 /** For each place in a tile and each tile: which cell of the padded grid. */
