@@ -1,67 +1,71 @@
-/** @file DDIM, deterministic (diffusers `DDIMScheduler` with eta 0). */
+/** @file DDIM without noise, eta = 0 (Song et al. 2021; diffusers `DDIMScheduler`). */
 
-import { z } from "zod";
-import { Tensor } from "../../tensor/index.js";
-import { noiseSchedule, readFields } from "./schedule.js";
+import type { Tensor } from "../../tensor/index.js";
+import { choice, flag, integer, number, refuse, type SchedulerConfig, unsupported } from "./config.js";
+import { clamp, combine, f32 } from "./float32.js";
+import { type NoiseSchedule, noiseSchedule } from "./noise-schedule.js";
+import { predictedClean, predictedNoise } from "./prediction.js";
+import { atStep, type Scheduler } from "./scheduler.js";
 import {
   checkSteps,
-  combine,
-  evenly,
-  leadingSteps,
-  predictedClean,
-  predictedNoise,
+  checkTimesteps,
   roundHalfEven,
-  type Scheduler,
-  spacing,
-  trailingSteps,
-} from "./scheduler.js";
+  type Spacing,
+  spacedTimesteps,
+  spacings,
+} from "./spacing.js";
 
-const schema = z.looseObject({
-  clip_sample: z.boolean().default(true),
-  clip_sample_range: z.number().positive().default(1),
-  set_alpha_to_one: z.boolean().default(true),
-  steps_offset: z.number().int().default(0),
-  thresholding: z.literal(false).default(false),
-  timestep_spacing: spacing.default("leading"),
-});
+export class DdimScheduler implements Scheduler {
+  readonly name = "ddim";
+  readonly initNoiseSigma = 1;
+  readonly #schedule: NoiseSchedule;
+  readonly #spacing: Spacing;
+  readonly #offset: number;
+  readonly #clip: number | undefined;
+  readonly #finalAlpha: number;
+  #timesteps: number[] = [];
+  #stride = 0;
 
-/** @see Song et al. 2021, eq. 12 */
-export function ddim(config: unknown): Scheduler {
-  const c = readFields(schema, config);
-  const { alphasCumprod, predictionType } = noiseSchedule(config);
-  const trained = alphasCumprod.length;
-  let steps = 0;
-  let times: number[] = [];
-  return {
-    initNoiseSigma: 1,
-    timesteps(count) {
-      checkSteps(count, trained);
-      steps = count;
-      if (c.timestep_spacing === "trailing") times = trailingSteps(trained, count);
-      else if (c.timestep_spacing === "linspace")
-        times = evenly(trained - 1, count)
-          .map(roundHalfEven)
-          .reverse();
-      else times = leadingSteps(Math.floor(trained / count), count, c.steps_offset).reverse();
-      return times;
-    },
-    scaleInput: (sample) => sample,
-    step(prediction, i, sample) {
-      const t = times[i]!;
-      const previous = t - Math.floor(trained / steps);
-      const left = alphasCumprod[t]!;
-      const leftNext = previous >= 0 ? alphasCumprod[previous]! : c.set_alpha_to_one ? 1 : alphasCumprod[0]!;
-      const [alpha, sigma] = [Math.sqrt(left), Math.sqrt(1 - left)];
-      const clean = predictedClean(predictionType, prediction, sample, alpha, sigma);
-      const noise = predictedNoise(predictionType, prediction, sample, alpha, sigma);
-      const range = c.clip_sample_range;
-      const kept = c.clip_sample
-        ? Tensor.f32(
-            clean.dims,
-            clean.toFloat32().map((value) => Math.min(range, Math.max(-range, value))),
-          )
-        : clean;
-      return combine([Math.sqrt(leftNext), kept], [Math.sqrt(1 - leftNext), noise]);
-    },
-  };
+  constructor(config: SchedulerConfig) {
+    refuse(config, "thresholding");
+    this.#schedule = noiseSchedule(config);
+    this.#spacing = choice(config, "timestep_spacing", spacings, "leading");
+    this.#offset = integer(config, "steps_offset", 0, [0, 1000]);
+    this.#clip = flag(config, "clip_sample", true)
+      ? number(config, "clip_sample_range", 1, [0, Number.MAX_VALUE])
+      : undefined;
+    this.#finalAlpha = flag(config, "set_alpha_to_one", true) ? 1 : this.#schedule.alphasCumprod[0]!;
+  }
+
+  timesteps(steps: number): number[] {
+    const { alphasCumprod, predictionType } = this.#schedule;
+    const trained = alphasCumprod.length;
+    checkSteps(steps, trained);
+    const timesteps = spacedTimesteps(this.#spacing, steps, trained, this.#offset).map(roundHalfEven);
+    checkTimesteps(timesteps, trained);
+    if (predictionType === "epsilon" && timesteps.some((t) => alphasCumprod[t] === 0)) {
+      // Noise alone says nothing about the clean latent, which would be 0 / 0.
+      throw unsupported("prediction_type", predictionType, "v_prediction, sample with zero terminal SNR");
+    }
+    this.#timesteps = timesteps;
+    this.#stride = Math.floor(trained / steps);
+    return [...timesteps];
+  }
+
+  scaleInput(sample: Tensor): Tensor {
+    return sample;
+  }
+
+  step(prediction: Tensor, i: number, sample: Tensor): Tensor {
+    const { alphasCumprod, predictionType } = this.#schedule;
+    const t = atStep(this.#timesteps, i);
+    const alpha = alphasCumprod[t]!;
+    const previousAlpha = alphasCumprod[t - this.#stride] ?? this.#finalAlpha;
+
+    const mixture = { sample, signal: f32(Math.sqrt(alpha)), strength: f32(Math.sqrt(f32(1 - alpha))) };
+    const noise = predictedNoise(predictionType, prediction, mixture);
+    let clean = predictedClean(predictionType, prediction, mixture);
+    if (this.#clip !== undefined) clean = clamp(clean, this.#clip);
+    return combine([f32(Math.sqrt(previousAlpha)), clean], [f32(Math.sqrt(f32(1 - previousAlpha))), noise]);
+  }
 }

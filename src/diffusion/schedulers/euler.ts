@@ -1,75 +1,95 @@
-/** @file Euler's method in sigma (diffusers `EulerDiscreteScheduler` without churn). */
+/** @file Euler's method in σ, without churn (Karras et al. 2022, algorithm 2; diffusers `EulerDiscreteScheduler`). */
 
-import { z } from "zod";
-import { noiseSchedule, readFields } from "./schedule.js";
+import type { Tensor } from "../../tensor/index.js";
+import { choice, integer, number, refuse, type SchedulerConfig } from "./config.js";
+import { combine, divide, f32 } from "./float32.js";
+import { noiseSchedule, type PredictionType } from "./noise-schedule.js";
+import { atStep, type Scheduler } from "./scheduler.js";
 import {
-  checkSteps,
-  combine,
-  evenly,
-  interpolateAt,
-  leadingSteps,
-  roundHalfEven,
-  type Scheduler,
+  exponentialSigmas,
+  finalSigmaOf,
+  karrasSigmas,
+  type Levels,
+  levelsOf,
+  sigmaAt,
   sigmasOf,
-  spacing,
-  trailingSteps,
-} from "./scheduler.js";
+  timestepOf,
+} from "./sigmas.js";
+import { checkSteps, checkTimesteps, type Spacing, spacedTimesteps, spacings } from "./spacing.js";
 
-const schema = z.looseObject({
-  interpolation_type: z.literal("linear").default("linear"),
-  use_karras_sigmas: z.literal(false).nullish(),
-  use_exponential_sigmas: z.literal(false).nullish(),
-  use_beta_sigmas: z.literal(false).nullish(),
-  sigma_min: z.null().optional(),
-  sigma_max: z.null().optional(),
-  timestep_type: z.literal("discrete").default("discrete"),
-  timestep_spacing: spacing.default("linspace"),
-  steps_offset: z.number().int().default(0),
-  final_sigmas_type: z.enum(["zero", "sigma_min"]).default("zero"),
-  rescale_betas_zero_snr: z.boolean().default(false),
-});
+export class EulerScheduler implements Scheduler {
+  readonly name = "euler";
+  /** σ of every trained timestep. */
+  readonly #trained: Float32Array;
+  readonly #predictionType: PredictionType;
+  readonly #spacing: Spacing;
+  readonly #offset: number;
+  readonly #levels: Levels;
+  /** Between these lie Karras' and exponential levels; otherwise between the run's own ends. */
+  readonly #range: { least: number | undefined; most: number | undefined };
+  readonly #finalSigma: number;
+  /** σ of this run's steps, and the one after the last. */
+  #sigmas = new Float32Array();
 
-/** @see Karras et al. 2022, algorithm 2 with S_churn = 0 */
-export function euler(config: unknown): Scheduler {
-  const c = readFields(schema, config);
-  const { alphasCumprod, predictionType } = noiseSchedule(config);
-  // Nothing of the latent left would be an infinite sigma: diffusers takes 2^-24 instead.
-  if (c.rescale_betas_zero_snr) alphasCumprod[alphasCumprod.length - 1] = 2 ** -24;
-  const table = sigmasOf(alphasCumprod);
-  const trained = table.length;
-  let sigmas: number[] = [];
-  return {
-    get initNoiseSigma() {
-      const highest = Math.max(...(sigmas.length > 0 ? sigmas : table));
-      return c.timestep_spacing === "leading" ? Math.sqrt(highest ** 2 + 1) : highest;
-    },
-    timesteps(count) {
-      checkSteps(count, trained);
-      let times: number[];
-      if (c.timestep_spacing === "linspace")
-        times = evenly(trained - 1, count)
-          .map(Math.fround)
-          .reverse();
-      else if (c.timestep_spacing === "trailing") times = trailingSteps(trained, count);
-      else
-        times = leadingSteps(Math.floor(trained / count), count, c.steps_offset)
-          .map(roundHalfEven)
-          .reverse();
-      sigmas = [...times.map((t) => interpolateAt(table, t)), c.final_sigmas_type === "zero" ? 0 : table[0]!];
-      return times;
-    },
-    scaleInput: (sample, i) => combine([1 / Math.sqrt(sigmas[i]! ** 2 + 1), sample]),
-    step(prediction, i, sample) {
-      const sigma = sigmas[i]!;
-      const change = sigmas[i + 1]! - sigma;
-      // (x - x0) / sigma
-      const slope =
-        predictionType === "epsilon"
-          ? prediction
-          : predictionType === "sample"
-            ? combine([1 / sigma, sample], [-1 / sigma, prediction])
-            : combine([sigma / (sigma ** 2 + 1), sample], [1 / Math.sqrt(sigma ** 2 + 1), prediction]);
-      return combine([1, sample], [change, slope]);
-    },
-  };
+  constructor(config: SchedulerConfig) {
+    refuse(config, "use_beta_sigmas");
+    choice(config, "timestep_type", ["discrete"], "discrete");
+    choice(config, "interpolation_type", ["linear"], "linear");
+    const { alphasCumprod, predictionType } = noiseSchedule(config);
+    this.#trained = sigmasOf(alphasCumprod);
+    this.#predictionType = predictionType;
+    this.#spacing = choice(config, "timestep_spacing", spacings, "linspace");
+    this.#offset = integer(config, "steps_offset", 0, [0, 1000]);
+    this.#levels = levelsOf(config, ["karras", "exponential"]);
+    const limit = (field: string) =>
+      config[field] == null ? undefined : number(config, field, 0, [1e-10, 1e10]);
+    this.#range = { least: limit("sigma_min"), most: limit("sigma_max") };
+    this.#finalSigma = finalSigmaOf(config, this.#trained);
+  }
+
+  timesteps(steps: number): number[] {
+    const trained = this.#trained;
+    checkSteps(steps, trained.length);
+    let timesteps = spacedTimesteps(this.#spacing, steps, trained.length, this.#offset).map(f32);
+    checkTimesteps(timesteps, trained.length);
+    let sigmas = timesteps.map((t) => sigmaAt(trained, t));
+    if (this.#levels !== "timesteps") {
+      const spread = this.#levels === "karras" ? karrasSigmas : exponentialSigmas;
+      const { most = sigmas[0]!, least = sigmas.at(-1)! } = this.#range;
+      sigmas = spread(most, least, steps);
+      timesteps = sigmas.map((sigma) => f32(timestepOf(sigma, trained)));
+    }
+    this.#sigmas = Float32Array.of(...sigmas, this.#finalSigma);
+    return timesteps;
+  }
+
+  get initNoiseSigma(): number {
+    const most = this.#sigmas.reduce((a, b) => Math.max(a, b), 0);
+    return this.#spacing === "leading" ? f32(Math.sqrt(f32(f32(most * most) + 1))) : most;
+  }
+
+  scaleInput(sample: Tensor, i: number): Tensor {
+    const sigma = atStep(this.#sigmas, i);
+    return divide(sample, f32(Math.sqrt(f32(f32(sigma * sigma) + 1))));
+  }
+
+  step(prediction: Tensor, i: number, sample: Tensor): Tensor {
+    const sigma = atStep(this.#sigmas, i);
+    const slope = divide(combine([1, sample], [-1, this.#clean(prediction, sigma, sample)]), sigma);
+    return combine([1, sample], [f32(atStep(this.#sigmas, i + 1) - sigma), slope]);
+  }
+
+  /** Here a sample is clean + σ noise, not the mixture that the network was trained on. */
+  #clean(prediction: Tensor, sigma: number, sample: Tensor): Tensor {
+    switch (this.#predictionType) {
+      case "epsilon":
+        return combine([1, sample], [-sigma, prediction]);
+      case "v_prediction": {
+        const variance = f32(f32(sigma * sigma) + 1);
+        return combine([f32(-sigma / f32(Math.sqrt(variance))), prediction], [1, divide(sample, variance)]);
+      }
+      case "sample":
+        return prediction;
+    }
+  }
 }
