@@ -123,53 +123,57 @@ export function winograd(
   // 1. Weights [t², out, in]
   const u = to.derived(weight, [t * t, filters, channels], { m, filters, channels });
 
-  // 2. The grid, padded to whole tiles, channels last
   const down = Math.ceil(rows / m);
   const across = Math.ceil(columns / m);
-  const [paddedRows, paddedColumns] = [down * m + 2, across * m + 2];
-  const tokens = to.transpose(to.reshape(x!, [batch, channels, height * width]), [0, 2, 1]);
-  const last = to.reshape(tokens, [batch, height, width, channels]);
-  const around = [0, top, left, 0, 0, paddedRows - height - top, paddedColumns - width - left, 0];
-  const grid = to.emit("Pad", [last, to.integers(around)]);
+  const inverse = constant(kronecker(AT));
 
-  /** Overlapping tiles of some rows, transformed: V [t², tiles, in] */
-  const tilesOf = (part: string, count: number): string => {
-    const cells = to.reshape(part, [batch * (count * m + 2) * paddedColumns, channels]);
+  /** 2. Overlapping tiles of `count` tile rows, channels last and padded, transformed: V [t², tiles, in] */
+  const tilesOf = (from: number, count: number): string => {
+    const start = from * m - top;
+    const end = start + count * m + 2;
+    const [first, beyond] = [Math.max(0, start), Math.min(height, end)];
+    const part = beyond - first === height ? x! : to.slice(x!, 2, first, beyond);
+    const cells = (beyond - first) * width;
+    const tokens = to.transpose(to.reshape(part, [batch, channels, cells]), [0, 2, 1]);
+    const grid = to.reshape(tokens, [batch, beyond - first, width, channels]);
+    const right = across * m + 2 - width - left;
+    const padded = to.emit("Pad", [
+      grid,
+      to.integers([0, first - start, left, 0, 0, end - beyond, right, 0]),
+    ]);
     const indices = to.shared(`tiles ${m} ${batch} ${count} ${across}`, () =>
       tileIndices(m, batch, count, across),
     );
-    const gathered = to.emit("Gather", [cells, indices], { axis: 0 });
+    const gathered = to.emit("Gather", [to.reshape(padded, [-1, channels]), indices], { axis: 0 });
     const tiles = batch * count * across;
     const v = to.emit("MatMul", [constant(kronecker(BT)), to.reshape(gathered, [t * t, tiles * channels])]);
     return to.reshape(v, [t * t, tiles, channels]);
   };
-  const inverse = constant(kronecker(AT));
 
+  // 3. The products, one matrix a place in the tile, and 4. their way back to the grid
   if (order === "channels" && batch === 1) {
-    const tiles = down * across;
-    const y = to.reshape(to.emit("FusedMatMul", [u, tilesOf(grid, down)], { transB: 1 }, fused), [
-      t * t,
-      filters * tiles,
-    ]);
-    const depth = to.reshape(to.emit("MatMul", [inverse, y]), [1, m * m * filters, down, across]);
+    const y = to.emit("FusedMatMul", [u, tilesOf(0, down)], { transB: 1 }, fused);
+    const outputs = to.emit("MatMul", [inverse, to.reshape(y, [t * t, filters * down * across])]);
+    const depth = to.reshape(outputs, [1, m * m * filters, down, across]);
     const blocks = to.emit("DepthToSpace", [depth], { blocksize: m, mode: "DCR" });
     return biased(to, crop(to, blocks, 2, [down * m, across * m], [rows, columns]), bias, [filters, 1, 1]);
   }
-
-  // Bands of tile rows, channels last: [batch, count * m, across * m, filters]
   const bands: string[] = [];
   for (let from = 0; from < down; from += band ?? down) {
     const count = Math.min(band ?? down, down - from);
-    const part = count === down ? grid : to.slice(grid, 1, from * m, (from + count) * m + 2);
-    const y = to.emit("FusedMatMul", [tilesOf(part, count), u], { transB: 1 }, fused);
+    const y = to.emit("FusedMatMul", [tilesOf(from, count), u], { transB: 1 }, fused);
     const outputs = to.emit("MatMul", [inverse, to.reshape(y, [t * t, batch * count * across * filters])]);
-    const blocks = to.reshape(outputs, [m, m, batch, count, across, filters]);
-    bands.push(to.reshape(to.transpose(blocks, [2, 3, 0, 4, 1, 5]), [batch, count * m, across * m, filters]));
+    const blocks = to.transpose(
+      to.reshape(outputs, [m, m, batch, count, across, filters]),
+      [2, 3, 0, 4, 1, 5],
+    );
+    const high = Math.min(count * m, rows - from * m);
+    const grid = to.reshape(blocks, [batch, count * m, across * m, filters]);
+    const cropped = biased(to, crop(to, grid, 1, [count * m, across * m], [high, columns]), bias, [filters]);
+    const first = to.transpose(to.reshape(cropped, [batch, high * columns, filters]), [0, 2, 1]);
+    bands.push(to.reshape(first, [batch, filters, high, columns]));
   }
-  const whole = bands.length === 1 ? bands[0]! : to.emit("Concat", bands, { axis: 1 });
-  const cropped = biased(to, crop(to, whole, 1, [down * m, across * m], [rows, columns]), bias, [filters]);
-  const first = to.transpose(to.reshape(cropped, [batch, rows * columns, filters]), [0, 2, 1]);
-  return to.reshape(first, [batch, filters, rows, columns]);
+  return bands.length === 1 ? bands[0]! : to.emit("Concat", bands, { axis: 2 });
 }
 
 function biased(to: Emitter, x: string, bias: string | undefined, dims: readonly number[]): string {
