@@ -76,6 +76,6 @@ export function integer(
 export function refuse(config: SchedulerConfig, ...fields: string[]): void {
   for (const field of fields) {
     const value = config[field] ?? false;
-    if (value !== false) throw unsupported(field, value, "false");
+    if (value !== false) throw unsupported(field, value, "false, null");
   }
 }

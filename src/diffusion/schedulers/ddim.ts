@@ -5,7 +5,7 @@ import { choice, flag, integer, number, refuse, type SchedulerConfig, unsupporte
 import { clamp, combine, f32 } from "./float32.js";
 import { type NoiseSchedule, noiseSchedule } from "./noise-schedule.js";
 import { predictedClean, predictedNoise } from "./prediction.js";
-import { atStep, type Scheduler } from "./scheduler.js";
+import { checkStep, type Scheduler } from "./scheduler.js";
 import {
   checkSteps,
   checkTimesteps,
@@ -58,7 +58,8 @@ export class DdimScheduler implements Scheduler {
 
   step(prediction: Tensor, i: number, sample: Tensor): Tensor {
     const { alphasCumprod, predictionType } = this.#schedule;
-    const t = atStep(this.#timesteps, i);
+    checkStep(i, this.#timesteps.length);
+    const t = this.#timesteps[i]!;
     const alpha = alphasCumprod[t]!;
     const previousAlpha = alphasCumprod[t - this.#stride] ?? this.#finalAlpha;
 

@@ -5,7 +5,7 @@ import { choice, flag, integer, number, refuse, type SchedulerConfig, unsupporte
 import { combine, f32 } from "./float32.js";
 import { noiseSchedule, type PredictionType } from "./noise-schedule.js";
 import { predictedClean, predictedNoise } from "./prediction.js";
-import { atStep, type Scheduler } from "./scheduler.js";
+import { checkStep, type Scheduler } from "./scheduler.js";
 import {
   exponentialSigmas,
   finalSigmaOf,
@@ -39,13 +39,13 @@ export class DpmSolverScheduler implements Scheduler {
   readonly #predictionType: PredictionType;
   readonly #spacing: Spacing;
   readonly #offset: number;
-  /** How many timesteps from 0 on have a log signal-to-noise ratio above the clipping. */
+  /** How many timesteps from 0 on have a lambda above the clipping. */
   readonly #usable: number;
   readonly #levels: Levels;
   readonly #roundTimesteps: boolean;
   readonly #finalSigma: number;
   /** Solves for the clean latent (++) or for the noise. */
-  readonly #data: boolean;
+  readonly #solvesForClean: boolean;
   readonly #midpoint: boolean;
   readonly #order: number;
   readonly #lowerOrderFinal: boolean;
@@ -65,15 +65,15 @@ export class DpmSolverScheduler implements Scheduler {
     const clip = number(config, "lambda_min_clipped", -Infinity, [-Infinity, Number.MAX_VALUE]);
     this.#usable = alphasCumprod.filter((alpha) => lambdaOf(alpha || smallestAlpha) >= clip).length;
     this.#levels = levelsOf(config, ["karras", "exponential", "lu"]);
-    // Other distributions, and these too with a cosine schedule, lose the fraction instead.
+    // Where they are not rounded, timesteps lose their fraction.
     this.#roundTimesteps = this.#levels !== "exponential" && config.beta_schedule !== "squaredcos_cap_v2";
     this.#finalSigma = finalSigmaOf(config, this.#trained);
     // DEIS and UniPC configs carry names of their own for these two, which diffusers reads as the ordinary ones.
     const algorithm = choice(config, "algorithm_type", ["dpmsolver++", "dpmsolver", "deis"], "dpmsolver++");
     const solver = choice(config, "solver_type", ["midpoint", "heun", "logrho", "bh1", "bh2"], "midpoint");
-    this.#data = algorithm !== "dpmsolver";
+    this.#solvesForClean = algorithm !== "dpmsolver";
     this.#midpoint = solver !== "heun";
-    if (!this.#data && this.#finalSigma === 0) {
+    if (!this.#solvesForClean && this.#finalSigma === 0) {
       throw unsupported("final_sigmas_type", "zero", "sigma_min with algorithm_type dpmsolver");
     }
     this.#order = integer(config, "solver_order", 2, [1, 3]);
@@ -132,9 +132,12 @@ export class DpmSolverScheduler implements Scheduler {
 
   step(prediction: Tensor, i: number, sample: Tensor): Tensor {
     const steps = this.#sigmas.length - 1;
-    const next = half(atStep(this.#sigmas, i + 1));
-    const [now, ...before] = [i, i - 1, i - 2].filter((at) => at >= 0).map((at) => half(this.#sigmas[at]!));
-    const convert = this.#data ? predictedClean : predictedNoise;
+    checkStep(i, steps);
+    const next = levelOf(this.#sigmas[i + 1]!);
+    const [now, ...before] = [i, i - 1, i - 2]
+      .filter((at) => at >= 0)
+      .map((at) => levelOf(this.#sigmas[at]!));
+    const convert = this.#solvesForClean ? predictedClean : predictedNoise;
     const converted = convert(this.#predictionType, prediction, { sample, ...now! });
     this.#history = [converted, ...this.#history.slice(0, this.#order - 1)];
 
@@ -149,11 +152,12 @@ export class DpmSolverScheduler implements Scheduler {
    * One step from level `now` to `next`. Both solvers are one formula: ++ integrates the clean latent over -h with
    * the coefficients of signal and noise exchanged.
    */
-  #advance(sample: Tensor, next: Half, now: Half, before: readonly Half[], order: number): Tensor {
+  #advance(sample: Tensor, next: Level, now: Level, before: readonly Level[], order: number): Tensor {
     const h = f32(next.lambda - now.lambda);
-    const x = this.#data ? -h : h;
-    const kept = this.#data ? f32(next.strength / now.strength) : f32(next.signal / now.signal);
-    const scale = this.#data ? next.signal : next.strength;
+    if (h === 0) return sample; // the last level may be the lowest trained one twice
+    const x = this.#solvesForClean ? -h : h;
+    const kept = this.#solvesForClean ? f32(next.strength / now.strength) : f32(next.signal / now.signal);
+    const scale = this.#solvesForClean ? next.signal : next.strength;
     const growth = f32(f32(Math.exp(x)) - 1);
     const whole = f32(scale * growth);
     const straight = [
@@ -179,20 +183,20 @@ export class DpmSolverScheduler implements Scheduler {
   }
 }
 
-/** A noise level by its parts: a sample is signal * clean + strength * noise, lambda half its log signal-to-noise ratio. */
-interface Half {
+/** A noise level by its parts: a sample is signal * clean + strength * noise, lambda the log of their ratio. */
+interface Level {
   signal: number;
   strength: number;
   lambda: number;
 }
 
-function half(sigma: number): Half {
+function levelOf(sigma: number): Level {
   const signal = f32(1 / f32(Math.sqrt(f32(f32(sigma * sigma) + 1))));
   const strength = f32(sigma * signal);
   return { signal, strength, lambda: f32(f32(Math.log(signal)) - f32(Math.log(strength))) };
 }
 
-/** Half the log signal-to-noise ratio of a trained timestep. */
+/** Level the log signal-to-noise ratio of a trained timestep. */
 function lambdaOf(alpha: number): number {
   return f32(f32(Math.log(f32(Math.sqrt(alpha)))) - f32(Math.log(f32(Math.sqrt(f32(1 - alpha))))));
 }

@@ -4,7 +4,7 @@ import type { Tensor } from "../../tensor/index.js";
 import { choice, integer, number, refuse, type SchedulerConfig } from "./config.js";
 import { combine, divide, f32 } from "./float32.js";
 import { noiseSchedule, type PredictionType } from "./noise-schedule.js";
-import { atStep, type Scheduler } from "./scheduler.js";
+import { checkStep, type Scheduler } from "./scheduler.js";
 import {
   exponentialSigmas,
   finalSigmaOf,
@@ -69,14 +69,20 @@ export class EulerScheduler implements Scheduler {
   }
 
   scaleInput(sample: Tensor, i: number): Tensor {
-    const sigma = atStep(this.#sigmas, i);
+    const [sigma] = this.#levelsAt(i);
     return divide(sample, f32(Math.sqrt(f32(f32(sigma * sigma) + 1))));
   }
 
   step(prediction: Tensor, i: number, sample: Tensor): Tensor {
-    const sigma = atStep(this.#sigmas, i);
+    const [sigma, next] = this.#levelsAt(i);
     const slope = divide(combine([1, sample], [-1, this.#clean(prediction, sigma, sample)]), sigma);
-    return combine([1, sample], [f32(atStep(this.#sigmas, i + 1) - sigma), slope]);
+    return combine([1, sample], [f32(next - sigma), slope]);
+  }
+
+  /** σ before and after a step. */
+  #levelsAt(i: number): [now: number, next: number] {
+    checkStep(i, this.#sigmas.length - 1);
+    return [this.#sigmas[i]!, this.#sigmas[i + 1]!];
   }
 
   /** Here a sample is clean + σ noise, not the mixture that the network was trained on. */

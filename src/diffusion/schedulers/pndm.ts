@@ -5,7 +5,7 @@ import { choice, flag, integer, refuse, type SchedulerConfig, unsupported } from
 import { combine, divide, f32 } from "./float32.js";
 import { type NoiseSchedule, noiseSchedule } from "./noise-schedule.js";
 import { predictedNoise } from "./prediction.js";
-import { atStep, type Scheduler } from "./scheduler.js";
+import { checkStep, type Scheduler } from "./scheduler.js";
 import {
   checkSteps,
   checkTimesteps,
@@ -79,7 +79,8 @@ export class PndmScheduler implements Scheduler {
   }
 
   step(prediction: Tensor, i: number, sample: Tensor): Tensor {
-    const t = atStep(this.#timesteps, i);
+    checkStep(i, this.#timesteps.length);
+    const t = this.#timesteps[i]!;
     return !this.#skipRungeKutta && i < rungeKuttaPasses
       ? this.#rungeKuttaStep(prediction, i, t, sample)
       : this.#linearStep(prediction, i, t, sample);

@@ -22,11 +22,12 @@ export interface Scheduler {
   step(prediction: Tensor, i: number, sample: Tensor): Tensor;
 }
 
-/** The run's number for step `i`. */
-export function atStep(run: ArrayLike<number>, i: number): number {
-  const value = run[i];
-  if (value === undefined) {
-    throw misuse("STEPS", `There is no step ${i}: timesteps() has begun a run of ${run.length} steps.`);
+/** @throws STEPS unless step `i` belongs to the run that `timesteps` has begun */
+export function checkStep(i: number, steps: number): void {
+  if (!Number.isInteger(i) || i < 0 || i >= steps) {
+    throw misuse(
+      "STEPS",
+      `There is no step ${i}: timesteps() has begun a run of ${Math.max(steps, 0)} steps.`,
+    );
   }
-  return value;
 }
