@@ -8,6 +8,7 @@ import {
   discardDerived,
   hardwareThreads,
   openHost,
+  opensFiles,
   probe,
 } from "#host/engine";
 import {
@@ -140,19 +141,21 @@ export class Engine {
     const preset = this.#preset(draft.parameterBytes);
     const kernels = this.options.kernels ?? this.#kernels(preset);
     const file = preset === "fast" && derivesWeights ? derivedFile() : undefined;
-    const { folder, locate } = commonFolder(file === undefined ? draft.files : [...draft.files, file]);
+    const files = new Set(draft.ranges.map((range) => range.file));
+    const { folder, locate } = commonFolder(file === undefined ? [...files] : [...files, file]);
     const graph = encodeGraph(outputs, {
       given,
       locate,
       kernels,
+      handed: !opensFiles,
       ...(file && { derivedLocation: locate(file) }),
     });
-    const { model, buffers, files, derived } = graph;
+    const { model, buffers, ranges, derived } = graph;
     const { device, threads } = this;
     const { profile } = this.options;
     const prepared = file !== undefined && derived.bytes > 0 ? { ...derived, file } : undefined;
     if (prepared) this.#derived.add(prepared.file);
-    const request = { model, folder, buffers, files, derived: prepared, device, preset, threads, profile };
+    const request = { model, folder, buffers, ranges, derived: prepared, device, preset, threads, profile };
     return new Program(this, graph.inputs, request, draft.parameterBytes);
   }
 

@@ -1,6 +1,6 @@
 /** @file What the engine asks of the place it runs in: node.ts and web.ts implement it. */
 
-import type { DerivedPart } from "../graph/index.js";
+import type { DerivedPart, FileRange } from "../graph/index.js";
 import type { Tensor } from "../tensor/index.js";
 
 export type Device = "cpu" | "webgpu" | "cuda";
@@ -16,8 +16,8 @@ export interface SessionRequest {
   /** The folder that the model's external data is relative to. */
   folder?: string | undefined;
   buffers: { location: string; bytes: Uint8Array }[];
-  /** The weight files, for a host that must fetch them. */
-  files: string[];
+  /** The weights in files, for a host that must fetch them. */
+  ranges: FileRange[];
   /** Weights to be computed before the session is made, and the file that they are kept in. */
   derived?: { file: string; bytes: number; parts: DerivedPart[] } | undefined;
   device: Device;
@@ -38,11 +38,8 @@ export interface Host {
 
 /** Where a browser finds what it runs on. */
 export interface RuntimeOptions {
-  /**
-   * The folder of the web server that holds the .wasm files of onnxruntime-web, or the address of each device's file.
-   * Default: where the bundler put them.
-   */
-  wasmPaths?: string | URL | Partial<Record<"cpu" | "webgpu", string | URL>>;
+  /** The web server's folder of onnxruntime-web's .wasm and .mjs files. Default: where the bundler put them. */
+  wasmPaths?: string | URL | undefined;
 }
 
 export interface HostModule {
@@ -53,6 +50,8 @@ export interface HostModule {
   /** Bytes that can still be used without swapping. */
   availableMemory(): number;
   hardwareThreads(): number;
+  /** Whether the runtime opens weight files itself; else it is handed their ranges. */
+  readonly opensFiles: boolean;
   /** Whether sessions can be given derived weights here. */
   readonly derivesWeights: boolean;
   /** A place for derived weights that nothing else uses. */

@@ -102,7 +102,7 @@ export const probe: HostModule["probe"] = async (device: Device) => {
     const request = {
       model: deviceProbeModel(),
       buffers: [],
-      files: [],
+      ranges: [],
       device,
       preset: "fast" as const,
       threads: 1,
@@ -125,6 +125,8 @@ export const availableMemory: HostModule["availableMemory"] = () => {
 };
 
 export const hardwareThreads: HostModule["hardwareThreads"] = () => availableParallelism();
+
+export const opensFiles: HostModule["opensFiles"] = true;
 
 export const commonFolder: HostModule["commonFolder"] = (files) => {
   if (files.length === 0) return { folder: undefined, locate: (file) => file };

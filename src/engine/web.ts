@@ -1,50 +1,59 @@
 /** @file The engine's host in the browser: sessions of onnxruntime-web, on WebGPU or in WebAssembly with SIMD. */
 
 import type * as ortTypes from "onnxruntime-web";
-import { type DiffsightError, failure, misuse, Tensor } from "../tensor/index.js";
+import { rangeLocation } from "../graph/index.js";
+import { aborted, type DiffsightError, failure, misuse, Tensor } from "../tensor/index.js";
 import { fromOrt, toOrt } from "./convert.js";
-import type { Device, Feeds, Host, HostModule, RuntimeOptions, SessionRequest } from "./host.js";
+import { fetchRanges } from "./fetch-ranges.js";
+import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
 import { deviceProbeModel } from "./probe.js";
 import { sessionOptions } from "./session.js";
 
 /** Each device has a build of its own: that without WebGPU is half as large. */
 const builds = {
-  cpu: { file: "ort-wasm-simd-threaded.wasm", load: () => import("onnxruntime-web/wasm") },
-  webgpu: { file: "ort-wasm-simd-threaded.asyncify.wasm", load: () => import("onnxruntime-web/webgpu") },
+  cpu: { wasm: "ort-wasm-simd-threaded.wasm", load: () => import("onnxruntime-web/wasm") },
+  webgpu: { wasm: "ort-wasm-simd-threaded.asyncify.wasm", load: () => import("onnxruntime-web/webgpu") },
 };
+
+/**
+ * Threads start from a script. The one inside the build would do, if bundlers did not mix it with the page's own code,
+ * which each thread would run again: so they get the script that lies beside the WebAssembly.
+ */
+const threadScript = "ort-wasm-simd-threaded.mjs";
 
 type Build = keyof typeof builds;
 
 const runtimes = new Map<Build, Promise<typeof ortTypes>>();
-let wasmPaths: RuntimeOptions["wasmPaths"];
+let folder: string | undefined;
 
-export const configureRuntime: HostModule["configureRuntime"] = (options) => {
+export const configureRuntime: HostModule["configureRuntime"] = ({ wasmPaths }) => {
   if (runtimes.size > 0) {
     throw misuse(
       "RUNTIME_STARTED",
       "The runtime has started: configure it before the first model is opened.",
     );
   }
-  wasmPaths = options.wasmPaths;
+  folder = wasmPaths && new URL(wasmPaths, location.href).href.replace(/\/*$/, "/");
 };
 
-/** The address of a build's WebAssembly, when it is not where the bundler put it. */
-function wasmAddress(build: Build): string | undefined {
-  const isFolder = typeof wasmPaths === "string" || wasmPaths instanceof URL;
-  const given = isFolder
-    ? wasmPaths
-    : (wasmPaths as Partial<Record<Build, string | URL>> | undefined)?.[build];
-  if (given === undefined) return undefined;
-  const url = new URL(given as string | URL, location.href);
-  return isFolder ? new URL(builds[build].file, url.href.replace(/\/*$/, "/")).href : url.href;
+/** Where the files of a build are, when they are not those that it finds by itself. */
+function filesOf(build: Build, threads: number): { wasm: string; mjs?: string } | undefined {
+  if (threads === 1) return folder === undefined ? undefined : { wasm: folder + builds[build].wasm };
+  if (folder !== undefined) return { wasm: folder + builds[build].wasm, mjs: folder + threadScript };
+  // Bundlers look for these very words, and put the files' addresses in their place.
+  return {
+    wasm: new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url).href,
+    mjs: new URL("onnxruntime-web/ort-wasm-simd-threaded.mjs", import.meta.url).href,
+  };
 }
 
-function runtime(build: Build, threads: number): Promise<typeof ortTypes> {
+function runtime(build: Build, wanted: number): Promise<typeof ortTypes> {
   const known = runtimes.get(build);
   if (known) return known;
   const started = builds[build].load().then((ort) => {
-    const wasm = wasmAddress(build);
-    if (wasm !== undefined) ort.env.wasm.wasmPaths = { wasm };
+    const threads = build === "cpu" && globalThis.crossOriginIsolated ? wanted : 1;
+    const files = filesOf(build, threads);
+    if (files) ort.env.wasm.wasmPaths = files;
     ort.env.wasm.numThreads = threads;
     return ort as typeof ortTypes;
   });
@@ -68,8 +77,8 @@ function explained(cause: unknown): DiffsightError {
     return cause as DiffsightError;
   const said = cause instanceof Error ? cause.message : String(cause);
   if (/fetching of the wasm failed|no available backend found|initializeWebAssembly/.test(said)) {
-    const files = Object.values(builds).map(({ file }) => file);
-    const remedy = `serve ${files.join(" and ")} of onnxruntime-web and name their folder with configureRuntime({ wasmPaths })`;
+    const files = [...Object.values(builds).map(({ wasm }) => wasm), threadScript].join(", ");
+    const remedy = `serve ${files} of onnxruntime-web and name their folder with configureRuntime({ wasmPaths })`;
     return failure(
       "RUNTIME_FILES",
       `The runtime's WebAssembly cannot be loaded: ${remedy}. (${said})`,
@@ -87,30 +96,29 @@ function explained(cause: unknown): DiffsightError {
   return failure("ENGINE", said, cause);
 }
 
-async function bytesOf(url: string): Promise<Uint8Array> {
-  const response = await fetch(url);
-  if (!response.ok) throw failure("NETWORK", `${url} answered ${response.status}.`);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
 export const openHost: HostModule["openHost"] = () => {
   const sessions = new Map<number, { session: ortTypes.InferenceSession; Type: typeof ortTypes.Tensor }>();
+  const ended = new AbortController();
   let next = 0;
   return {
-    create: (request: SessionRequest) =>
-      inTurn(async () => {
+    async create(request: SessionRequest) {
+      const externalData = request.buffers.map(({ location, bytes }) => ({ path: location, data: bytes }));
+      for await (const { range, bytes } of fetchRanges(request.ranges, ended.signal)) {
+        externalData.push({ path: rangeLocation(range), data: bytes });
+      }
+      return inTurn(async () => {
+        if (ended.signal.aborted) throw aborted();
         const build = request.device === "webgpu" ? "webgpu" : "cpu";
         const ort = await runtime(build, request.threads);
-        const memory = request.buffers.map(({ location, bytes }) => ({ path: location, data: bytes }));
-        const files = request.files.map(async (file) => ({ path: file, data: await bytesOf(file) }));
         const session = await ort.InferenceSession.create(request.model, {
           ...sessionOptions({ ...request, folder: undefined }),
           executionProviders: [build === "cpu" ? "wasm" : "webgpu"],
-          externalData: [...memory, ...(await Promise.all(files))],
+          externalData,
         });
         sessions.set(++next, { session, Type: ort.Tensor });
         return next;
-      }),
+      });
+    },
     run: (id: number, feeds: Feeds) =>
       inTurn(async () => {
         const { session, Type } = sessions.get(id)!;
@@ -129,6 +137,7 @@ export const openHost: HostModule["openHost"] = () => {
         return undefined;
       }),
     kill() {
+      ended.abort();
       // What runs now cannot be stopped: the sessions go when it has ended.
       void inTurn(async () => {
         for (const { session } of sessions.values()) await session.release();
@@ -153,7 +162,7 @@ export const probe: HostModule["probe"] = async (device: Device) => {
     const session = await host.create({
       model: deviceProbeModel(),
       buffers: [],
-      files: [],
+      ranges: [],
       device,
       preset: "fast",
       threads: 1,
@@ -173,6 +182,8 @@ export const availableMemory: HostModule["availableMemory"] = () => 2 ** 32;
 /** Threads share memory, which pages may do only when they are isolated from other origins. */
 export const hardwareThreads: HostModule["hardwareThreads"] = () =>
   globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+
+export const opensFiles: HostModule["opensFiles"] = false;
 
 export const commonFolder: HostModule["commonFolder"] = () => ({ folder: undefined, locate: (file) => file });
 

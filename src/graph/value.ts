@@ -7,8 +7,6 @@ export interface FileRange {
   readonly file: string;
   readonly offset: number;
   readonly length: number;
-  /** Reads any range of the file, for a runtime that opens no files. */
-  readonly read?: (offset: number, length: number) => Promise<Uint8Array>;
 }
 
 /** Where the numbers of a parameter lie: in a file (read in place) or in memory. */

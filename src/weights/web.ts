@@ -10,7 +10,7 @@ import type { FileTree, SourceOptions, WeightFile } from "./source.js";
 export const openSource: typeof node.openSource = async (idOrUrl, options) => {
   const isFile = /\.(safetensors|bin|pt|pth|ckpt)$/.test(idOrUrl);
   if (!isFile && isModelId(idOrUrl)) return { kind: "folder", tree: await hubTree(idOrUrl, options) };
-  const url = new URL(idOrUrl, document.baseURI).href;
+  const url = new URL(idOrUrl, globalThis.document?.baseURI ?? location.href).href;
   if (!isFile) return { kind: "folder", tree: urlTree(idOrUrl, `${url.replace(/\/+$/, "")}/`, options) };
   const file = await remoteFile(url, { signal: options.signal }, (response) => answered(url, response));
   if (!file) throw failure("FILE_MISSING", `There is no file ${url}.`);

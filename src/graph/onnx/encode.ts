@@ -1,7 +1,7 @@
 /** @file Values to an ONNX model whose initializers point into the user's own weight files. */
 
 import type { Dims, DType } from "../../tensor/index.js";
-import { isOp, type OpName, type Storage, topologicalOrder, type Value } from "../value.js";
+import { type FileRange, isOp, type OpName, type Storage, topologicalOrder, type Value } from "../value.js";
 import { type DerivedPart, Emitter } from "./emitter.js";
 import { type Kernels, plainKernels } from "./kernels.js";
 import { type Lowering, lowerings } from "./lowering.js";
@@ -13,6 +13,8 @@ export interface EncodeOptions {
   kernels?: Kernels;
   /** Where a weight file is, seen from the folder that the runtime is told. */
   locate?: (file: string) => string;
+  /** For a runtime that opens no files: each range has a location of its own, `rangeLocation`, to be handed over. */
+  handed?: boolean;
   /** Where the runtime will find derived weights. */
   derivedLocation?: string;
 }
@@ -21,14 +23,19 @@ export interface EncodedGraph {
   model: Uint8Array;
   inputs: OnnxValue[];
   outputs: OnnxValue[];
-  /** Every weight file that the model points into. */
-  files: string[];
+  /** Every range of a weight file that the model points to. */
+  ranges: FileRange[];
   /** Weights in memory, under the location that the model names. */
   buffers: { location: string; bytes: Uint8Array }[];
   /** Weights to be computed before the model is loaded, one after another at `derivedLocation`. */
   derived: { bytes: number; parts: DerivedPart[] };
   /** Bytes of the parameters as stored. */
   parameterBytes: number;
+}
+
+/** What a model calls a range that the runtime is handed. */
+export function rangeLocation({ file, offset, length }: FileRange): string {
+  return `${file}#${offset}+${length}`;
 }
 
 /** Below this a weight in memory is written into the model itself. */
@@ -44,12 +51,13 @@ export function encodeGraph(
     given = new Map(),
     kernels = plainKernels,
     locate = (file) => file,
+    handed = false,
     derivedLocation = "derived",
   }: EncodeOptions = {},
 ): EncodedGraph {
   const to = new Emitter(derivedLocation);
   const inputs: OnnxValue[] = [];
-  const files = new Set<string>();
+  const ranges: FileRange[] = [];
   const buffers: EncodedGraph["buffers"] = [];
   let parameterBytes = 0;
 
@@ -62,9 +70,12 @@ export function encodeGraph(
     const name = to.fresh(key);
     if ("file" in storage) {
       const { file, offset, length } = storage;
-      files.add(file);
+      ranges.push(storage);
       parameterBytes += length;
-      to.initializers.push({ name, dtype: stored, dims, data: { location: locate(file), offset, length } });
+      const data = handed
+        ? { location: rangeLocation(storage), offset: 0, length }
+        : { location: locate(file), offset, length };
+      to.initializers.push({ name, dtype: stored, dims, data });
     } else if (storage.bytes.length <= inlineBytes) {
       to.initializers.push({ name, dtype: stored, dims, data: { raw: storage.bytes } });
     } else {
@@ -120,5 +131,5 @@ export function encodeGraph(
   });
   const derived = { bytes: to.derivedBytes, parts: to.derivedParts };
   const model = encodeModel({ nodes: to.nodes, initializers: to.initializers, inputs, outputs: results });
-  return { model, inputs, outputs: results, files: [...files], buffers, derived, parameterBytes };
+  return { model, inputs, outputs: results, ranges, buffers, derived, parameterBytes };
 }
