@@ -1,74 +1,110 @@
-/** @file Every convolution of the networks alone, by each algorithm: what the table in src/graph chooses from. */
+/** @file Every convolution and attention of the networks alone, by each algorithm: what src/graph's table chooses from. */
 
 import { defaultTap } from "../src/diffusion/encode.js";
-import { Engine } from "../src/engine/index.js";
+import { Engine, type Program } from "../src/engine/index.js";
 import {
+  type AttentionAlgorithm,
   add,
+  attention,
   type ConvolutionAlgorithm,
+  constant,
   conv2d,
+  cpuKernels,
   fastKernels,
   fitsWinograd,
   flopsOf,
   input,
   isOp,
-  parameter,
+  type Kernels,
   slice,
   topologicalOrder,
   type Value,
 } from "../src/graph/index.js";
 import { encodeImage } from "../src/models/index.js";
-import { count, type Dims, Tensor, TorchGenerator } from "../src/tensor/index.js";
+import { type Dims, Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { Scope } from "../src/weights/index.js";
 import { duration, seconds, table } from "./measure.js";
 import { type Bench, openEye } from "./speed.js";
 
-const algorithms: readonly ConvolutionAlgorithm[] = [
-  "direct",
-  { m: 2, order: "tiles" },
-  { m: 2, order: "channels" },
-  { m: 4, order: "tiles" },
-  { m: 4, order: "channels" },
-];
+type Operation = Value<"conv2d"> | Value<"attention">;
 
-export interface ConvolutionTimes {
-  shape: string;
+export interface OperationTimes {
+  operation: string;
   /** How many there are in the VAE's encoder, the U-Net up to the paper's tap, and the whole U-Net. */
-  uses: readonly [vae: number, tap: number, unet: number];
+  uses: readonly number[];
   flops: number;
+  /** The algorithm that the table takes. */
   chosen: string;
   /** Seconds by algorithm, the fastest of the rounds. */
   times: Record<string, number>;
 }
 
-function nameOf(algorithm: ConvolutionAlgorithm): string {
-  return algorithm === "direct" ? "direct" : `F${algorithm.m} ${algorithm.order}`;
-}
-
-function shapeOf({ inputs, attributes, dims }: Value<"conv2d">): string {
+function describe(value: Operation): string {
+  const { inputs, dims } = value;
+  if (isOp(value, "attention")) {
+    const { heads } = value.attributes;
+    return `attention ${dims[1]} queries, ${inputs[1]!.dims[1]} keys, ${heads} x ${dims[2]! / heads}`;
+  }
   const [to, from, kernel] = inputs[1]!.dims;
-  const stride = attributes.stride > 1 ? ` stride ${attributes.stride}` : "";
-  return `${kernel}x${kernel}${stride} ${from} -> ${to} @ ${dims[2]}x${dims[3]}`;
+  const { stride } = value.attributes;
+  return `${kernel}x${kernel}${stride > 1 ? ` stride ${stride}` : ""} ${from} -> ${to} @ ${dims[2]}x${dims[3]}`;
 }
 
-export async function timeConvolutions(bench: Bench): Promise<ConvolutionTimes[]> {
-  const { found, uses } = await convolutionsOf(bench);
-  const results: ConvolutionTimes[] = [];
-  for (const [shape, value] of found) {
-    const times: Record<string, number> = {};
-    for (const algorithm of fitsWinograd(value) ? algorithms : (["direct"] as const)) {
-      times[nameOf(algorithm)] = await timeOne(bench, value, algorithm);
+function nameOf(algorithm: ConvolutionAlgorithm | AttentionAlgorithm): string {
+  if (typeof algorithm === "string") return algorithm;
+  const { m, order, band } = algorithm;
+  return `F${m} ${order}${band ? ` by ${band}` : ""}`;
+}
+
+/** Tiles of a band: what may fit a cache. */
+const bandTiles = [64, 128, 256, 512];
+
+/** Every way of computing an operation, by name, and the name of the way that the table takes. */
+function waysOf(value: Operation, table: Kernels): { ways: Map<string, Partial<Kernels>>; chosen: string } {
+  const ways = new Map<string, Partial<Kernels>>();
+  if (isOp(value, "attention")) {
+    for (const name of ["fused", "explicit"] as const) ways.set(name, { attention: () => name });
+    return { ways, chosen: nameOf(table.attention(value)) };
+  }
+  const taken = table.convolution(value);
+  const algorithms: ConvolutionAlgorithm[] = ["direct"];
+  if (fitsWinograd(value)) {
+    for (const m of [2, 4] as const) {
+      for (const order of ["tiles", "channels"] as const) algorithms.push({ m, order });
     }
-    const chosen = nameOf(bench.memory === "fast" ? fastKernels.convolution(value) : "direct");
-    results.push({ shape, uses: uses.get(shape)!, flops: flopsOf(value), chosen, times });
-    bench.note(`${shape}: ${JSON.stringify(times)}`);
+    const [rows, across] = [2, 3].map((axis) => Math.ceil(value.dims[axis]! / 4)) as [number, number];
+    for (const tiles of bandTiles) {
+      const band = Math.round(tiles / across);
+      if (band >= 1 && band < rows) algorithms.push({ m: 4, order: "tiles", band });
+    }
+    algorithms.push(taken);
+  }
+  for (const algorithm of algorithms) ways.set(nameOf(algorithm), { convolution: () => algorithm });
+  return { ways, chosen: nameOf(taken) };
+}
+
+export async function timeKernels(bench: Bench): Promise<OperationTimes[]> {
+  const table = bench.memory === "fast" ? fastKernels : cpuKernels;
+  const results: OperationTimes[] = [];
+  for (const { operation, value, uses } of await operationsOf(bench)) {
+    const { ways, chosen } = waysOf(value, table);
+    const times = await timeWays(bench, value, table, ways);
+    results.push({ operation, uses, flops: flopsOf(value), chosen, times });
+    const fastest = Object.keys(times).reduce((a, b) => (times[b]! < times[a]! ? b : a));
+    bench.note(`${operation}: chosen ${chosen} ${duration(times[chosen]!)}, fastest ${fastest}`);
   }
   return results;
 }
 
-/** The distinct convolutions, one of each, and how often each occurs. */
-async function convolutionsOf(bench: Bench) {
-  const found = new Map<string, Value<"conv2d">>();
-  const uses = new Map<string, [number, number, number]>();
+interface Found {
+  operation: string;
+  value: Operation;
+  uses: number[];
+}
+
+/** The distinct operations, one of each, and how often each occurs. */
+async function operationsOf(bench: Bench): Promise<Found[]> {
+  const found = new Map<string, Found>();
   const eye = await openEye(bench);
   try {
     const [width, height] = eye.ownSize;
@@ -78,71 +114,105 @@ async function convolutionsOf(bench: Bench) {
     const vae = encodeImage(Scope.of(checkpoint), config, input("pixels", [1, 3, height, width]));
     [Object.values(vae), tap(defaultTap), tap("unet-out")].forEach((outputs: Value[], network) => {
       for (const value of topologicalOrder(outputs)) {
-        if (!isOp(value, "conv2d")) continue;
-        const shape = shapeOf(value);
-        found.set(shape, value);
-        const counts = uses.get(shape) ?? [0, 0, 0];
-        counts[network]!++;
-        uses.set(shape, counts);
+        if (!isOp(value, "conv2d") && !isOp(value, "attention")) continue;
+        const operation = describe(value);
+        const entry = found.get(operation) ?? { operation, value, uses: [0, 0, 0] };
+        entry.uses[network]!++;
+        found.set(operation, entry);
       }
     });
   } finally {
     await eye.release();
   }
-  return { found, uses };
+  return [...found.values()];
 }
 
-/** One convolution on numbers that the graph holds itself; what comes around it is measured too and taken off. */
-async function timeOne(
-  bench: Bench,
-  like: Value<"conv2d">,
-  algorithm: ConvolutionAlgorithm,
-): Promise<number> {
-  const { rounds, threads, memory } = bench;
-  const kernels = { convolution: () => algorithm };
-  const engine = await Engine.open({ device: "cpu", memory, threads, kernels });
+/** Seconds that a round goes on at least, for operations that take less. */
+const leastRound = 0.05;
+
+/**
+ * One operation on made-up numbers and its own weights, each way in turn.
+ * @returns the least time by way, less what comes around the operation
+ */
+async function timeWays(
+  { rounds, threads, memory }: Bench,
+  like: Operation,
+  table: Kernels,
+  ways: ReadonlyMap<string, Partial<Kernels>>,
+): Promise<Record<string, number>> {
+  const feeds = { shift: Tensor.f32([1]) };
+  const least = new Map<string, number>();
+  const engines: Engine[] = [];
+  const programs = new Map<string, Program>();
   try {
-    const [from, weight, bias] = like.inputs;
-    const x = add(random(from!.dims), input("shift", [1]));
-    const scale = count(weight!.dims.slice(1)) ** -0.5;
-    const convolved = conv2d(x, random(weight!.dims, scale), bias && random(bias.dims), like.attributes);
-    const around = engine.compile({ corner: corner(x) });
-    const whole = engine.compile({ corner: corner(convolved) });
-    let [least, alone] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-    for (let round = 0; round <= rounds; round++) {
-      const feeds = { shift: Tensor.f32([1]) };
-      const [empty, full] = [await seconds(() => around.run(feeds)), await seconds(() => whole.run(feeds))];
-      if (round > 0) [alone, least] = [Math.min(alone, empty), Math.min(least, full)];
+    for (const [name, way] of ways) {
+      const engine = await Engine.open({ device: "cpu", memory, threads, kernels: { ...table, ...way } });
+      engines.push(engine);
+      const { result, inputs } = remake(like);
+      programs.set(name, engine.compile({ corner: corner(result) }));
+      const corners = Object.fromEntries(inputs.map((value, i) => [`corner${i}`, corner(value)]));
+      if (!programs.has("")) programs.set("", engine.compile(corners));
     }
-    return Math.max(0, least - alone);
+    for (let round = 0; round <= rounds; round++) {
+      for (const [name, program] of programs) {
+        for (let spent = 0; spent < leastRound; ) {
+          const took = await seconds(() => program.run(feeds));
+          spent += took;
+          // The first run makes the session.
+          if (round > 0) least.set(name, Math.min(least.get(name) ?? Number.POSITIVE_INFINITY, took));
+          else break;
+        }
+      }
+    }
   } finally {
-    await engine.dispose();
+    for (const engine of engines) await engine.dispose();
   }
+  const around = least.get("")!;
+  return Object.fromEntries(
+    [...ways.keys()].map((name) => [name, Math.max(1e-6, least.get(name)! - around)]),
+  );
 }
 
-function random(dims: Dims, scale = 1): Value {
-  const numbers = new TorchGenerator(count(dims)).rand([count(dims)]).toFloat32();
-  const bytes = new Uint8Array(numbers.map((value) => scale * (2 * value - 1)).buffer);
-  return parameter("random", dims, "f32", { bytes });
+/** The same operation on numbers that are made in the graph, and those numbers. */
+function remake(like: Operation): { result: Value; inputs: Value[] } {
+  const shift = input("shift", [1]);
+  if (isOp(like, "attention")) {
+    const [q, k, v] = like.inputs.map(({ dims }) => varied(dims, shift)) as [Value, Value, Value];
+    return { result: attention(q, k, v, like.attributes), inputs: [q, k, v] };
+  }
+  const [from, weight, bias] = like.inputs as [Value, Value, Value | undefined];
+  const x = varied(from.dims, shift);
+  return { result: conv2d(x, weight, bias, like.attributes), inputs: [x] };
 }
 
-/** One number of a grid, so that the result costs nothing to bring over. */
+/** A tensor that changes along every axis; as it depends on an input, nothing is folded when the session is made. */
+function varied(dims: Dims, shift: Value): Value {
+  return dims.reduce<Value>((sum, size, axis) => {
+    const numbers = new TorchGenerator(axis).randn([size]);
+    return add(sum, constant(numbers.reshape(dims.map((_, i) => (i === axis ? size : 1)))));
+  }, shift);
+}
+
+/** One number of a tensor, so that the result costs nothing to bring over. */
 function corner(x: Value): Value {
-  return x.dims.reduce((part, _, axis) => slice(part, axis, 0, 1), x);
+  return x.dims.reduce<Value>((part, _, axis) => slice(part, axis, 0, 1), x);
 }
 
-export function writeConvolutions(results: readonly ConvolutionTimes[], peak: number): string {
-  const names = algorithms.map(nameOf);
-  const rows = results.map(({ shape, uses, flops, chosen, times }) => {
-    const best = Math.min(...Object.values(times));
-    const share = `${((100 * flops) / (times[chosen] ?? best) / peak).toFixed(0)} %`;
-    const cells = names.map((name) => {
-      const time = times[name];
-      if (time === undefined) return "";
-      return `${duration(time)}${name === chosen ? " *" : ""}${time === best ? " !" : ""}`;
-    });
-    return [shape, uses.join(" / "), ...cells, share];
+export function writeKernels(results: readonly OperationTimes[], peak: number): string {
+  const rows = results.map(({ operation, uses, flops, chosen, times }) => {
+    const sorted = Object.entries(times).sort(([, a], [, b]) => a - b);
+    const time = times[chosen]!;
+    const [fastest, least] = sorted[0]!;
+    return [
+      operation,
+      uses.join(" / "),
+      chosen,
+      duration(time),
+      `${((100 * flops) / time / peak).toFixed(0)} %`,
+      fastest === chosen ? "chosen" : `${fastest}, ${(time / least).toFixed(2)} times as fast`,
+      sorted.map(([name, value]) => `${name} ${duration(value)}`).join(", "),
+    ];
   });
-  const head = ["convolution", "in VAE / tap / U-Net", ...names, "chosen: of peak"];
-  return `${table(head, rows)}\n\n\\* what the table chooses, ! the fastest here`;
+  const head = ["operation", "in VAE / to tap / U-Net", "chosen", "takes", "of peak", "fastest here", "all"];
+  return table(head, rows);
 }

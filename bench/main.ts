@@ -8,7 +8,7 @@ import { type Preset, presets } from "../src/engine/index.js";
 import { writeFileAtomic } from "../src/weights/index.js";
 import { writeCheckpoint } from "./checkpoint.js";
 import { command, measureMemory, measureStartUp } from "./footprint.js";
-import { timeConvolutions, writeConvolutions } from "./kernels.js";
+import { timeKernels, writeKernels } from "./kernels.js";
 import {
   describeMachine,
   duration,
@@ -34,7 +34,7 @@ import {
 const usage = `usage: npm run bench -- [--only NAME[,NAME]...] [--rounds N] [--threads N] [--memory ${presets.join("|")}]
                         [--json FILE] [--no-peer]
   by default: unet, vae, text, extract, question, memory, startup
-  when named: tap, pair, whole (parts of unet), kernels (every convolution by every algorithm), profile (time by operator)`;
+  when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator)`;
 
 const usual = ["unet", "vae", "text", "extract", "question", "memory", "startup"];
 const named = [...usual, "tap", "pair", "whole", "kernels", "profile"];
@@ -257,9 +257,9 @@ async function main(): Promise<void> {
     }
 
     if (wants("kernels")) {
-      const convolutions = await timeConvolutions(bench);
-      report.convolutions = convolutions;
-      print("Convolutions, each alone", writeConvolutions(convolutions, peak.flops));
+      const operations = await timeKernels(bench);
+      report.kernels = operations;
+      print("Convolutions and attention, each alone", writeKernels(operations, peak.flops));
     }
     if (wants("profile")) {
       const profiles = await profileNetworks(bench);
