@@ -77,20 +77,26 @@ export async function scoreImages(
     await eye.posterior(subject, { signal });
     await eye.leave(await eye.autoencoder());
 
-    const lengths = texts.map((text) => encoder.tokenize(text).tokens);
+    // One program for texts of all lengths: each pass gives the scores as every length would count them.
+    const lengths = texts.map((text) => (padding ? undefined : encoder.tokenize(text).tokens));
+    const counted = [...new Set(lengths)];
+    const output = (id: string, kept: number | undefined) => `${id}/${kept}`;
+    const passes = await eye.passes(subject.latent, `score:${pooling}:${counted}:${ids}`, (find) =>
+      Object.fromEntries(
+        ids.flatMap((id) =>
+          counted.map((kept) => [output(id, kept), pool(find(id).value, pooling, kept)] as const),
+        ),
+      ),
+    );
     const scores = texts.map((text) => ({ text, score: 0, byLayer: timesteps.map(() => ids.map(() => 0)) }));
     for (const [i, t] of timesteps.entries()) {
       for (let trial = 0; trial < trials; trial++) {
         const look = { subject, t, seed: seed + i + trial * timesteps.length, vae };
         for (const [j, text] of texts.entries()) {
-          const kept = padding ? undefined : lengths[j]!;
-          const passes = await eye.passes(subject.latent, `score:${pooling}:${kept}:${ids.join()}`, (find) =>
-            Object.fromEntries(ids.map((id) => [id, pool(find(id).value, pooling, kept)])),
-          );
           onProgress?.({ phase: "unet", done: done++, total });
           const seen = await eye.see(passes, look, text, { signal });
           ids.forEach((id, l) => {
-            scores[j]!.byLayer[i]![l]! += seen[id]!.toFloat32()[0]! / trials;
+            scores[j]!.byLayer[i]![l]! += seen[output(id, lengths[j])]!.toFloat32()[0]! / trials;
           });
         }
       }

@@ -148,6 +148,7 @@ const componentColours: readonly Colour[] = [
   [62, 110, 200],
 ];
 
+/** `pcaPictures` as tiles, for a sheet or a page of one's own. */
 export function pcaTiles(features: readonly Tensor[], options: Display): Tile[] {
   const grids = features.map(featureGrid);
   const channels = grids[0]?.channels ?? 0;

@@ -16,6 +16,7 @@ export {
   type Patch,
   pcaPicture,
   pcaPictures,
+  pcaTiles,
   similarityMap,
   similarityPicture,
 } from "./features.js";
