@@ -12,7 +12,7 @@ import { failure } from "../tensor/index.js";
 import { clipTokenizer, clipTokenizerFiles } from "../text/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
 import { Autoencoder } from "./autoencoder.js";
-import { type NoiseSchedule, noiseSchedule } from "./schedulers/index.js";
+import { type NoiseSchedule, noiseSchedule, parseSchedulerConfig } from "./schedulers/index.js";
 import { TextEncoder, type TextTower } from "./text.js";
 
 const supported = ["StableDiffusionPipeline", "StableDiffusionXLPipeline"] as const;
@@ -57,7 +57,7 @@ export class Pipeline {
         `${folder.source}: the U-Net's in_channels ${inChannels} are not the VAE's latent_channels ${vaeConfig.latentChannels} (inpainting and depth models are not supported).`,
       );
     }
-    const schedulerConfig = (await folder.json("scheduler/scheduler_config.json")) as Record<string, unknown>;
+    const schedulerConfig = parseSchedulerConfig(await folder.text("scheduler/scheduler_config.json"));
     const schedule = noiseSchedule(schedulerConfig);
     const name = className as (typeof supported)[number];
     return new Pipeline(folder, name, index, unetConfig, vaeConfig, schedulerConfig, schedule);

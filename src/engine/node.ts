@@ -6,18 +6,13 @@ import path from "node:path";
 import { Worker } from "node:worker_threads";
 import { failure, Tensor } from "../tensor/index.js";
 import type { Device, Feeds, Host, HostModule, RuntimeOptions, SessionRequest } from "./host.js";
-import { deviceProbeModel } from "./probe.js";
+import { tryOut } from "./probe.js";
 import type { Call, Reply } from "./worker.js";
 
 type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
 
 /** The thread's program; from a checkout it is TypeScript and needs its loader first. */
-function startWorker(): Worker {
-  if (!import.meta.url.endsWith(".ts")) return new Worker(new URL("./worker.js", import.meta.url));
-  const source = JSON.stringify(new URL("./worker.ts", import.meta.url).href);
-  const program = `import("tsx/esm/api").then(({ register }) => { register(); return import(${source}); });`;
-  return new Worker(program, { eval: true });
-}
+const workerFile = import.meta.url.endsWith(".ts") ? "./worker-source.mjs" : "./worker.js";
 
 export const openHost: HostModule["openHost"] = () => {
   let worker: Worker | undefined;
@@ -31,7 +26,7 @@ export const openHost: HostModule["openHost"] = () => {
   };
 
   const start = (): Worker => {
-    const thread = startWorker();
+    const thread = new Worker(new URL(workerFile, import.meta.url));
     thread.on("message", (reply: Reply) => {
       const call = waiting.get(reply.id);
       waiting.delete(reply.id);
@@ -87,7 +82,7 @@ export const openHost: HostModule["openHost"] = () => {
 export const configureRuntime: (options: RuntimeOptions) => void = () => {};
 
 export const probe: HostModule["probe"] = async (device: Device) => {
-  if (device === "cpu") return undefined;
+  if (device === "cpu") return { fusedAttention: true };
   // Without a device node of a graphics card there is nothing that a session could find, but a driver may be named.
   const drivers = ["/dev/dri", "/dev/nvidia0", "/dev/nvidiactl"];
   if (
@@ -95,27 +90,10 @@ export const probe: HostModule["probe"] = async (device: Device) => {
     !process.env.VK_ICD_FILENAMES &&
     !drivers.some((file) => existsSync(file))
   ) {
-    return "no graphics card was found (neither /dev/dri nor /dev/nvidia0).";
+    const obstacle = "no graphics card was found (neither /dev/dri nor /dev/nvidia0).";
+    return { obstacle, fusedAttention: false };
   }
-  const host = openHost();
-  try {
-    const request = {
-      model: deviceProbeModel(),
-      buffers: [],
-      ranges: [],
-      device,
-      preset: "fast" as const,
-      threads: 1,
-    };
-    const session = await host.create(request);
-    await host.run(session, { x: Tensor.f32([1], [1]) });
-    await host.release(session);
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  } finally {
-    host.kill();
-  }
+  return tryOut(openHost(), device);
 };
 
 export const availableMemory: HostModule["availableMemory"] = () => {

@@ -1,0 +1,5 @@
+// Starts the thread from a checkout, where its program is TypeScript and needs the loader first.
+import { register } from "tsx/esm/api";
+
+register();
+await import("./worker.ts");
