@@ -1,6 +1,6 @@
 /** @file The operations: each function checks its shapes and returns a new value. */
 
-import { count, type Dims, type DType, failure, formatDims, Tensor } from "../tensor/index.js";
+import { byteSize, count, type Dims, type DType, failure, formatDims, Tensor } from "../tensor/index.js";
 import type { OpAttributes, OpName, Padding, Storage, Value } from "./value.js";
 
 function node<K extends OpName>(
@@ -10,11 +10,26 @@ function node<K extends OpName>(
   dims: Dims,
   dtype: DType = "f32",
 ): Value<K> {
+  if (!dims.every((size) => Number.isInteger(size) && size > 0)) {
+    mismatch(op, `${formatDims(dims)} is no shape; sizes are whole numbers from 1`);
+  }
   return { op, inputs, attributes, dims, dtype };
 }
 
 function mismatch(op: string, reason: string): never {
   throw failure("SHAPE", `${op}: ${reason}`);
+}
+
+/** One number a channel, as scales and biases are. */
+function isVector({ dims }: Value, size: number): boolean {
+  return dims.length === 1 && dims[0] === size;
+}
+
+/** "x [2, 3], weight [4, 5]", leaving out what is not there. */
+function shapes(values: Readonly<Record<string, Value | undefined>>): string {
+  return Object.entries(values)
+    .flatMap(([name, value]) => (value ? [`${name} ${formatDims(value.dims)}`] : []))
+    .join(", ");
 }
 
 function axisOf(op: string, axis: number, rank: number): number {
@@ -32,6 +47,10 @@ export function input(name: string, dims: Dims, dtype: DType = "f32"): Value<"in
 
 /** Trained numbers, stored as `stored` and computed with as f32. */
 export function parameter(key: string, dims: Dims, stored: DType, storage: Storage): Value<"parameter"> {
+  const { length } = "bytes" in storage ? storage.bytes : storage;
+  if (length !== count(dims) * byteSize(stored)) {
+    mismatch("parameter", `${key} ${formatDims(dims)} of ${stored} is not ${length} bytes long`);
+  }
   return node("parameter", [], { key, stored, storage }, dims);
 }
 
@@ -59,6 +78,8 @@ export function broadcastDims(op: string, a: Dims, b: Dims): Dims {
 }
 
 function binary<K extends "add" | "sub" | "mul" | "div">(op: K, a: Value, b: Value): Value<K> {
+  if (a.dtype !== b.dtype)
+    mismatch(op, `${formatDims(a.dims)} is ${a.dtype}, ${formatDims(b.dims)} ${b.dtype}`);
   return node(op, [a, b], {}, broadcastDims(op, a.dims, b.dims), a.dtype);
 }
 
@@ -93,6 +114,7 @@ export function gelu(x: Value, { approximate = "none" }: Partial<OpAttributes["g
 }
 
 export function clamp(x: Value, min: number, max: number): Value<"clamp"> {
+  if (!(min <= max)) mismatch("clamp", `nothing lies between ${min} and ${max}`);
   return node("clamp", [x], { min, max }, x.dims);
 }
 
@@ -111,11 +133,8 @@ export function matmul(a: Value, b: Value): Value<"matmul"> {
 /** x [..., in], weight [out, in], bias [out] -> [..., out] */
 export function linear(x: Value, weight: Value, bias?: Value): Value<"linear"> {
   const [out, inner] = weight.dims;
-  if (weight.dims.length !== 2 || x.dims.at(-1) !== inner || (bias && count(bias.dims) !== out)) {
-    mismatch(
-      "linear",
-      `x ${formatDims(x.dims)}, weight ${formatDims(weight.dims)}, bias ${bias && formatDims(bias.dims)}`,
-    );
+  if (weight.dims.length !== 2 || x.dims.at(-1) !== inner || (bias && !isVector(bias, out!))) {
+    mismatch("linear", shapes({ x, weight, bias }));
   }
   return node("linear", bias ? [x, weight, bias] : [x, weight], {}, [...x.dims.slice(0, -1), out!]);
 }
@@ -134,23 +153,29 @@ export function conv2d(
     x.dims.length !== 4 ||
     weight.dims.length !== 4 ||
     channels !== inner ||
-    (bias && count(bias.dims) !== out)
+    (bias && !isVector(bias, out!)) ||
+    !Number.isInteger(stride) ||
+    stride < 1 ||
+    !pads.every((cells) => Number.isInteger(cells) && cells >= 0)
   ) {
-    mismatch(
-      "conv2d",
-      `x ${formatDims(x.dims)}, weight ${formatDims(weight.dims)}, bias ${bias && formatDims(bias.dims)}`,
-    );
+    mismatch("conv2d", `${shapes({ x, weight, bias })}, stride ${stride}, padding ${formatDims(pads)}`);
   }
   const rows = Math.floor((height! + pads[0] + pads[2] - kernelHeight!) / stride) + 1;
   const columns = Math.floor((width! + pads[1] + pads[3] - kernelWidth!) / stride) + 1;
-  if (rows < 1 || columns < 1) mismatch("conv2d", `a grid ${height} x ${width} is smaller than the kernel`);
+  if (rows < 1 || columns < 1) {
+    mismatch(
+      "conv2d",
+      `the padded grid of x ${formatDims(x.dims)} is smaller than weight ${formatDims(weight.dims)}`,
+    );
+  }
   const attributes = { stride, padding: pads };
   return node("conv2d", bias ? [x, weight, bias] : [x, weight], attributes, [batch!, out!, rows, columns]);
 }
 
 /**
  * softmax(scale q kᵀ + bias) v, heads side by side in the last axis.
- * q [B, Q, heads * d], k and v [B, K, heads * d], bias (added to the scores) [1 or B, 1 or heads, Q, K] -> [B, Q, heads * d]
+ * q [B, Q, heads * d], k [B, K, heads * d], v [B, K, heads * d'], bias [1 or B, 1 or heads, Q, K] -> [B, Q, heads * d']
+ * Causal: the last query sees every key, each one before it one key less.
  */
 export function attention(
   q: Value,
@@ -159,12 +184,15 @@ export function attention(
   { heads, scale, causal = false, bias }: { heads: number; scale: number; causal?: boolean; bias?: Value },
 ): Value<"attention"> {
   const [batch, queries, channels] = q.dims;
-  if (k.dims[1] !== v.dims[1] || k.dims[2] !== channels || channels! % heads || k.dims[0] !== batch) {
-    mismatch(
-      "attention",
-      `q ${formatDims(q.dims)}, k ${formatDims(k.dims)}, v ${formatDims(v.dims)}, ${heads} heads`,
-    );
-  }
+  const keys = k.dims[1]!;
+  const allowed = [[1, batch], [1, heads], [queries], [keys]];
+  const wrong =
+    [q, k, v].some(({ dims }) => dims.length !== 3 || dims[0] !== batch || dims[2]! % heads !== 0) ||
+    k.dims[2] !== channels ||
+    v.dims[1] !== keys ||
+    (causal && keys < queries!) ||
+    (bias && (bias.dims.length !== 4 || !bias.dims.every((size, axis) => allowed[axis]!.includes(size))));
+  if (wrong) mismatch("attention", `${shapes({ q, k, v, bias })}, ${heads} heads${causal ? ", causal" : ""}`);
   return node("attention", bias ? [q, k, v, bias] : [q, k, v], { heads, scale, causal }, [
     batch!,
     queries!,
@@ -181,8 +209,14 @@ export function groupNorm(
   bias: Value,
   { groups, eps }: OpAttributes["groupNorm"],
 ): Value<"groupNorm"> {
-  if (x.dims[1]! % groups || count(scale.dims) !== x.dims[1]) {
-    mismatch("groupNorm", `x ${formatDims(x.dims)}, scale ${formatDims(scale.dims)}, ${groups} groups`);
+  const channels = x.dims[1];
+  if (
+    channels === undefined ||
+    channels % groups ||
+    !isVector(scale, channels) ||
+    !isVector(bias, channels)
+  ) {
+    mismatch("groupNorm", `${shapes({ x, scale, bias })}, ${groups} groups`);
   }
   return node("groupNorm", [x, scale, bias], { groups, eps }, x.dims);
 }
@@ -194,14 +228,16 @@ export function layerNorm(
   bias: Value,
   { eps }: OpAttributes["layerNorm"],
 ): Value<"layerNorm"> {
-  if (count(scale.dims) !== x.dims.at(-1)) {
-    mismatch("layerNorm", `x ${formatDims(x.dims)}, scale ${formatDims(scale.dims)}`);
+  const channels = x.dims.at(-1);
+  if (channels === undefined || !isVector(scale, channels) || !isVector(bias, channels)) {
+    mismatch("layerNorm", shapes({ x, scale, bias }));
   }
   return node("layerNorm", [x, scale, bias], { eps }, x.dims);
 }
 
 /** Over the last axis. */
 export function softmax(x: Value): Value<"softmax"> {
+  axisOf("softmax", -1, x.dims.length);
   return node("softmax", [x], {}, x.dims);
 }
 
@@ -211,6 +247,9 @@ const reduction =
   <K extends "mean" | "sum" | "max">(op: K) =>
   (x: Value, ...axes: number[]): Value<K> => {
     const reduced = axes.map((axis) => axisOf(op, axis, x.dims.length));
+    if (reduced.length === 0 || new Set(reduced).size < reduced.length) {
+      mismatch(op, `${formatDims(x.dims)} over the axes ${formatDims(axes)}`);
+    }
     const dims = x.dims.map((size, axis) => (reduced.includes(axis) ? 1 : size));
     return node<K>(op, [x], { axes: reduced } as OpAttributes[K], dims);
   };
@@ -236,7 +275,9 @@ export function reshape(x: Value, dims: Dims): Value {
 }
 
 export function transpose(x: Value, permutation: readonly number[]): Value {
-  if (permutation.length !== x.dims.length) mismatch("transpose", `${formatDims(x.dims)} by ${permutation}`);
+  if (permutation.length !== x.dims.length || !x.dims.every((_, axis) => permutation.includes(axis))) {
+    mismatch("transpose", `${formatDims(x.dims)} by ${formatDims(permutation)}`);
+  }
   return node(
     "transpose",
     [x],
@@ -250,8 +291,9 @@ export function concat(values: readonly Value[], axis: number): Value {
   const [first] = values;
   if (!first) mismatch("concat", "nothing to join");
   const at = axisOf("concat", axis, first.dims.length);
-  for (const { dims } of values) {
-    if (dims.length !== first.dims.length || dims.some((size, i) => i !== at && size !== first.dims[i])) {
+  for (const { dims, dtype } of values) {
+    const alike = dims.length === first.dims.length && dtype === first.dtype;
+    if (!alike || dims.some((size, i) => i !== at && size !== first.dims[i])) {
       mismatch("concat", values.map((value) => formatDims(value.dims)).join(", "));
     }
   }
@@ -268,7 +310,9 @@ export function concat(values: readonly Value[], axis: number): Value {
 /** Elements start .. end - 1 of one axis. */
 export function slice(x: Value, axis: number, start: number, end: number): Value {
   const at = axisOf("slice", axis, x.dims.length);
-  if (start < 0 || end > x.dims[at]! || start >= end) mismatch("slice", `${start}..${end} of ${x.dims[at]}`);
+  if (start < 0 || end > x.dims[at]! || start >= end) {
+    mismatch("slice", `${start}..${end} of axis ${at} of ${formatDims(x.dims)}`);
+  }
   return node(
     "slice",
     [x],
@@ -282,15 +326,21 @@ export function slice(x: Value, axis: number, start: number, end: number): Value
 export function split(x: Value, axis: number, parts: number): Value[] {
   const at = axisOf("split", axis, x.dims.length);
   const size = x.dims[at]! / parts;
+  if (!Number.isInteger(size))
+    mismatch("split", `axis ${at} of ${formatDims(x.dims)} in ${parts} equal parts`);
   return Array.from({ length: parts }, (_, i) => slice(x, at, i * size, (i + 1) * size));
 }
 
 /** Rows of a table: table [rows, ...rest], indices [...] (i64) -> [..., ...rest] */
 export function gather(table: Value, indices: Value): Value<"gather"> {
+  if (table.dims.length === 0 || indices.dtype !== "i64") {
+    mismatch("gather", `${shapes({ table, indices })}; indices are i64, not ${indices.dtype}`);
+  }
   return node("gather", [table, indices], {}, [...indices.dims, ...table.dims.slice(1)], table.dtype);
 }
 
 /** Nearest neighbours: x [B, C, h, w] -> [B, C, height, width], source index floor(i h / height). */
 export function upsampleNearest(x: Value, height: number, width: number): Value<"upsampleNearest"> {
+  if (x.dims.length !== 4) mismatch("upsampleNearest", `${shapes({ x })} to ${height} x ${width}`);
   return node("upsampleNearest", [x], {}, [x.dims[0]!, x.dims[1]!, height, width]);
 }
