@@ -17,6 +17,7 @@ import {
   fastKernels,
   type Kernels,
   plainKernels,
+  unfusedKernels,
   type Value,
 } from "../graph/index.js";
 import { aborted, formatDims, misuse, type Tensor } from "../tensor/index.js";
@@ -105,6 +106,7 @@ export class Engine {
 
   private constructor(
     readonly device: Device,
+    readonly fusedAttention: boolean,
     readonly threads: number,
     readonly options: Readonly<EngineOptions>,
   ) {}
@@ -126,7 +128,8 @@ export class Engine {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
       throw misuse("THREADS", `threads must be a whole number from 1 to 1024, not ${threads}.`);
     }
-    return new Engine(await chooseDevice(device), threads, options);
+    const chosen = await chooseDevice(device);
+    return new Engine(chosen.device, chosen.fusedAttention, threads, options);
   }
 
   /**
@@ -160,7 +163,7 @@ export class Engine {
   }
 
   #kernels(preset: Preset): Kernels {
-    if (this.device !== "cpu") return plainKernels;
+    if (this.device !== "cpu") return this.fusedAttention ? plainKernels : unfusedKernels;
     return preset === "fast" && derivesWeights ? fastKernels : cpuKernels;
   }
 
@@ -217,14 +220,13 @@ export class Engine {
   }
 }
 
-async function chooseDevice(device: "auto" | Device): Promise<Device> {
-  if (device !== "auto") {
-    const obstacle = await probe(device);
-    if (obstacle === undefined) return device;
-    throw misuse("DEVICE", `Nothing can run on the device "${device}" here: ${obstacle} Allowed: auto, cpu.`);
+async function chooseDevice(wanted: "auto" | Device): Promise<{ device: Device; fusedAttention: boolean }> {
+  const candidates = wanted === "auto" ? (["cuda", "webgpu", "cpu"] as const) : [wanted];
+  let obstacle: string | undefined;
+  for (const device of candidates) {
+    const found = await probe(device);
+    if (found.obstacle === undefined) return { device, fusedAttention: found.fusedAttention };
+    obstacle = found.obstacle;
   }
-  for (const candidate of ["cuda", "webgpu"] as const) {
-    if ((await probe(candidate)) === undefined) return candidate;
-  }
-  return "cpu";
+  throw misuse("DEVICE", `Nothing can run on the device "${wanted}" here: ${obstacle} Allowed: auto, cpu.`);
 }

@@ -36,6 +36,14 @@ export interface Host {
   kill(): void;
 }
 
+/** What trying a device out told. */
+export interface Probe {
+  /** Why no session can be made on it, as a sentence. */
+  obstacle?: string;
+  /** Whether its fused attention is right: that of graphics cards with groups of 4 threads is not. */
+  fusedAttention: boolean;
+}
+
 /** Where a browser finds what it runs on. */
 export interface RuntimeOptions {
   /** The web server's folder of onnxruntime-web's .wasm and .mjs files. Default: where the bundler put them. */
@@ -45,8 +53,7 @@ export interface RuntimeOptions {
 export interface HostModule {
   configureRuntime(options: RuntimeOptions): void;
   openHost(): Host;
-  /** Why no session can be made on the device, as a sentence; undefined when one can. */
-  probe(device: Device): Promise<string | undefined>;
+  probe(device: Device): Promise<Probe>;
   /** Bytes that can still be used without swapping. */
   availableMemory(): number;
   hardwareThreads(): number;

@@ -6,7 +6,7 @@ import { aborted, type DiffsightError, failure, misuse, Tensor } from "../tensor
 import { fromOrt, toOrt } from "./convert.js";
 import { fetchRanges } from "./fetch-ranges.js";
 import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
-import { deviceProbeModel } from "./probe.js";
+import { tryOut } from "./probe.js";
 import { sessionOptions } from "./session.js";
 
 /** Each device has a build of its own: that without WebGPU is half as large. */
@@ -148,33 +148,21 @@ export const openHost: HostModule["openHost"] = () => {
 };
 
 export const probe: HostModule["probe"] = async (device: Device) => {
-  if (device === "cpu") return undefined;
+  if (device === "cpu") return { fusedAttention: true };
+  const obstacle = await graphicsObstacle(device);
+  return obstacle === undefined ? tryOut(openHost(), device) : { obstacle, fusedAttention: false };
+};
+
+async function graphicsObstacle(device: Device): Promise<string | undefined> {
   if (device !== "webgpu") return "a browser computes on cpu and webgpu.";
   const { gpu } = navigator as { gpu?: { requestAdapter(): Promise<unknown> } };
-  if (!gpu) {
-    return isSecureContext
-      ? "this browser has no WebGPU."
-      : "WebGPU is for secure pages only: serve this one over https, or from localhost.";
+  if (!gpu && !isSecureContext) {
+    return "WebGPU is for secure pages only: serve this one over https, or from localhost.";
   }
+  if (!gpu) return "this browser has no WebGPU.";
   if (!(await gpu.requestAdapter())) return "this browser finds no graphics adapter for WebGPU.";
-  const host = openHost();
-  try {
-    const session = await host.create({
-      model: deviceProbeModel(),
-      buffers: [],
-      ranges: [],
-      device,
-      preset: "fast",
-      threads: 1,
-    });
-    await host.run(session, { x: Tensor.f32([1], [1]) });
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  } finally {
-    host.kill();
-  }
-};
+  return undefined;
+}
 
 /** A tab of a browser: WebAssembly's own limit is the tighter one. */
 export const availableMemory: HostModule["availableMemory"] = () => 2 ** 32;

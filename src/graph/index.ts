@@ -11,6 +11,7 @@ export {
   fitsWinograd,
   type Kernels,
   plainKernels,
+  unfusedKernels,
 } from "./onnx/kernels.js";
 export { winogradWeights } from "./onnx/winograd.js";
 export * from "./ops.js";

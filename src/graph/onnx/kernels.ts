@@ -18,6 +18,9 @@ export interface Kernels {
 /** The runtime's own kernels on every device, weights as they lie in the file. */
 export const plainKernels: Kernels = { convolution: () => "direct", attention: () => "fused" };
 
+/** For a device whose fused attention is wrong. */
+export const unfusedKernels: Kernels = { convolution: () => "direct", attention: () => "explicit" };
+
 /** Scores of this many bytes are not written at once. */
 const scoreBytes = 2 ** 28;
 

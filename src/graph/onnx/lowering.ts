@@ -32,16 +32,25 @@ function leaf(value: Value): never {
 
 /** Products with a softmax between; the scores [B, heads, Q, K] are written. */
 function explicitAttention(
-  { attributes: { heads, scale }, inputs, dims }: Value<"attention">,
+  { attributes: { heads, scale, causal }, inputs, dims }: Value<"attention">,
   [q, k, v, bias]: readonly [string, string, string, string | undefined],
   to: Emitter,
 ): string {
   const apart = (name: string, { dims: [batch, length, channels] }: Value) =>
     to.transpose(to.reshape(name, [batch!, length!, heads, channels! / heads]), [0, 2, 1, 3]);
   const [queries, keys, values] = [apart(q, inputs[0]!), apart(k, inputs[1]!), apart(v, inputs[2]!)];
-  const scores = to.emit("FusedMatMul", [queries, keys], { transB: 1, alpha: { float: scale } }, microsoft);
-  const weights = to.emit("Softmax", [bias ? to.emit("Add", [scores, bias]) : scores], { axis: -1 });
+  let scores = to.emit("FusedMatMul", [queries, keys], { transB: 1, alpha: { float: scale } }, microsoft);
+  if (bias) scores = to.emit("Add", [scores, bias]);
+  if (causal) scores = to.emit("Add", [scores, causalMask(inputs[0]!.dims[1]!, inputs[1]!.dims[1]!, to)]);
+  const weights = to.emit("Softmax", [scores], { axis: -1 });
   return to.reshape(to.transpose(to.emit("MatMul", [weights, values]), [0, 2, 1, 3]), dims);
+}
+
+/** [Q, K]: 0 where a query sees a key, and so little that it counts for nothing where not. */
+function causalMask(queries: number, keys: number, to: Emitter): string {
+  const hidden = (i: number) => (i % keys) - Math.floor(i / keys) > keys - queries;
+  const values = Array.from({ length: queries * keys }, (_, i) => (hidden(i) ? -1e30 : 0));
+  return to.floats([queries, keys], values);
 }
 
 export const lowerings: { [K in OpName]: Lowering<K> } = {
