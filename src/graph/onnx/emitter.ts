@@ -24,7 +24,7 @@ export class Emitter {
   readonly initializers: OnnxInitializer[] = [];
   readonly derivedParts: DerivedPart[] = [];
   derivedBytes = 0;
-  readonly #derivedNames = new Map<string, string>();
+  readonly #derivedNames = new Map<Value, Map<number, string>>();
   readonly #names = new Map<Value, string>();
   readonly #stored = new Map<Value, string>();
   readonly #later = new Map<Value, () => string>();
@@ -98,10 +98,10 @@ export class Emitter {
 
   /** Weights that are computed from a parameter when the session is made. */
   derived(source: Value<"parameter">, dims: Dims, recipe: WinogradWeights): string {
-    const key = `${source.attributes.key} F${recipe.m}`;
-    const known = this.#derivedNames.get(key);
+    const names = this.#derivedNames.get(source) ?? new Map<number, string>();
+    const known = names.get(recipe.m);
     if (known) return known;
-    const name = this.fresh(key);
+    const name = this.fresh(`${source.attributes.key} F${recipe.m}`);
     const length = count(dims) * 4;
     const offset = this.derivedBytes;
     this.derivedBytes += Math.ceil(length / 4096) * 4096;
@@ -113,7 +113,7 @@ export class Emitter {
     });
     const { stored, storage } = source.attributes;
     this.derivedParts.push({ offset, stored, storage, recipe });
-    this.#derivedNames.set(key, name);
+    this.#derivedNames.set(source, names.set(recipe.m, name));
     return name;
   }
 

@@ -1,6 +1,6 @@
 /** @file Values to an ONNX model whose initializers point into the user's own weight files. */
 
-import type { Dims, DType } from "../../tensor/index.js";
+import { type Dims, type DType, failure } from "../../tensor/index.js";
 import { type FileRange, isOp, type OpName, type Storage, topologicalOrder, type Value } from "../value.js";
 import { type DerivedPart, Emitter } from "./emitter.js";
 import { type Kernels, plainKernels } from "./kernels.js";
@@ -61,17 +61,24 @@ export function encodeGraph(
   const buffers: EncodedGraph["buffers"] = [];
   let parameterBytes = 0;
 
+  const named = new Set<string>();
+  const claim = (name: string) => {
+    if (named.has(name)) throw failure("GRAPH", `Two inputs or outputs of a graph are named "${name}".`);
+    named.add(name);
+  };
+
   const declare = (value: Value, name: string) => {
+    claim(name);
     inputs.push({ name, dtype: value.dtype, dims: value.dims });
     to.bind(value, name);
   };
 
   const weight = (key: string, stored: DType, dims: Dims, storage: Storage): string => {
     const name = to.fresh(key);
+    parameterBytes += ("file" in storage ? storage : storage.bytes).length;
     if ("file" in storage) {
       const { file, offset, length } = storage;
       ranges.push(storage);
-      parameterBytes += length;
       const data = handed
         ? { location: rangeLocation(storage), offset: 0, length }
         : { location: locate(file), offset, length };
@@ -81,7 +88,6 @@ export function encodeGraph(
     } else {
       const location = `memory/${buffers.length}`;
       buffers.push({ location, bytes: storage.bytes });
-      parameterBytes += storage.bytes.length;
       const data = { location, offset: 0, length: storage.bytes.length };
       to.initializers.push({ name, dtype: stored, dims, data });
     }
@@ -119,6 +125,7 @@ export function encodeGraph(
   }
 
   const results = Object.entries(outputs).map(([name, value]) => {
+    claim(name);
     // An Identity gives the output its public name, and lets one value be wanted twice.
     to.nodes.push({
       opType: "Identity",
