@@ -1,0 +1,7 @@
+/** @file Where the package keeps its own model and pictures. */
+
+import { fileURLToPath } from "node:url";
+
+export const embeddedFolder = fileURLToPath(new URL("../../assets/micro/sd", import.meta.url));
+
+export const scenesFolder = fileURLToPath(new URL("../../assets/scenes", import.meta.url));

@@ -1,0 +1,71 @@
+/** @file Runs the command as a user types it, in a process of its own. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
+
+export const root = fileURLToPath(new URL("..", import.meta.url));
+
+export interface Finished {
+  /** Exit status; null when a signal ended it. */
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+  bytes: Buffer;
+}
+
+export interface Running {
+  child: ChildProcess;
+  done: Promise<Finished>;
+}
+
+/** Starts `diffsight` with these arguments, from the checkout's sources. */
+export function start(
+  args: readonly string[],
+  { cwd = root, env = {} }: { cwd?: string; env?: Record<string, string> } = {},
+): Running {
+  // tsx is found from the checkout, wherever the command runs.
+  const flags = [
+    "--conditions=source",
+    "--import",
+    import.meta.resolve("tsx"),
+    path.join(root, "src/cli/main.ts"),
+  ];
+  const child = spawn(process.execPath, [...flags, ...args], { cwd, env: { ...process.env, ...env } });
+  const done = new Promise<Finished>((resolve, reject) => {
+    const out: Buffer[] = [];
+    let stderr = "";
+    child.stdout.on("data", (part: Buffer) => out.push(part));
+    child.stderr.on("data", (part: Buffer) => {
+      stderr += part;
+    });
+    child.on("error", reject);
+    child.on("close", (status, signal) => {
+      const bytes = Buffer.concat(out);
+      resolve({ status, signal, stdout: bytes.toString(), stderr, bytes });
+    });
+  });
+  return { child, done };
+}
+
+/** Runs to the end; `input` goes to stdin. */
+export function run(
+  args: readonly string[],
+  { input, ...options }: { input?: Uint8Array; cwd?: string; env?: Record<string, string> } = {},
+): Promise<Finished> {
+  const { child, done } = start(args, options);
+  child.stdin!.on("error", () => {});
+  child.stdin!.end(input);
+  return done;
+}
+
+/** A folder that is gone after the file's tests. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(path.join(tmpdir(), "diffsight-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
