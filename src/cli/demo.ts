@@ -37,11 +37,11 @@ async function demo({ out, threads, ...flags }: DemoFlags, shell: Shell): Promis
   const file = resolve(out, "index.html");
   const page = pageOf(tour);
   await shell.write(file, page);
-  const [, chosen] = tour.scores.settings;
+  const [paper] = tour.scores.settings;
   shell.line(file);
   shell.line(
     `Computed in ${tour.seconds.toFixed(1)} s on ${tour.threads} thread${tour.threads === 1 ? "" : "s"}: ` +
-      `${chosen!.right} of ${chosen!.pairs} pairs of captions matched; the next question about a picture took ${tour.timings.nextQuestion.toFixed(0)} ms.`,
+      `${paper!.right} of ${paper!.pairs} pairs of captions matched by the paper's score; the next question about a picture took ${tour.timings.nextQuestion.toFixed(0)} ms.`,
   );
   shell.line(`Open ${pathToFileURL(file).href}`);
 }
