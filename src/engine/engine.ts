@@ -19,6 +19,7 @@ import {
   plainKernels,
   unfusedKernels,
   type Value,
+  webgpuKernels,
 } from "../graph/index.js";
 import { aborted, formatDims, misuse, type Tensor } from "../tensor/index.js";
 import type { Device, Feeds, Host, Preset, SessionRequest } from "./host.js";
@@ -163,7 +164,8 @@ export class Engine {
   }
 
   #kernels(preset: Preset): Kernels {
-    if (this.device !== "cpu") return this.fusedAttention ? plainKernels : unfusedKernels;
+    if (!this.fusedAttention) return unfusedKernels;
+    if (this.device !== "cpu") return this.device === "webgpu" ? webgpuKernels : plainKernels;
     return preset === "fast" && derivesWeights ? fastKernels : cpuKernels;
   }
 

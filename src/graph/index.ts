@@ -12,6 +12,7 @@ export {
   type Kernels,
   plainKernels,
   unfusedKernels,
+  webgpuKernels,
 } from "./onnx/kernels.js";
 export { winogradWeights } from "./onnx/winograd.js";
 export * from "./ops.js";

@@ -13,13 +13,17 @@ export type AttentionAlgorithm = "fused" | "explicit";
 export interface Kernels {
   convolution(value: Value<"conv2d">): ConvolutionAlgorithm;
   attention(value: Value<"attention">): AttentionAlgorithm;
+  /** For WebGPU, whose normalisations lose the digits that a large mean covers, and take each other's epsilon. */
+  guardedNorms?: boolean;
 }
 
 /** The runtime's own kernels on every device, weights as they lie in the file. */
 export const plainKernels: Kernels = { convolution: () => "direct", attention: () => "fused" };
 
-/** For a device whose fused attention is wrong. */
-export const unfusedKernels: Kernels = { convolution: () => "direct", attention: () => "explicit" };
+export const webgpuKernels: Kernels = { ...plainKernels, guardedNorms: true };
+
+/** For a graphics card whose fused attention is wrong. */
+export const unfusedKernels: Kernels = { ...webgpuKernels, attention: () => "explicit" };
 
 /** Scores of this many bytes are not written at once. */
 const scoreBytes = 2 ** 28;

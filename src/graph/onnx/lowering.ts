@@ -46,6 +46,20 @@ function explicitAttention(
   return to.reshape(to.transpose(to.emit("MatMul", [weights, values]), [0, 2, 1, 3]), dims);
 }
 
+/** Without its mean over the last axis. */
+function centred(x: string, to: Emitter): string {
+  return to.emit("Sub", [x, to.emit("ReduceMean", [x, to.integers([-1])], { keepdims: 1 })]);
+}
+
+/** ONNX's default, which every instance normalisation is given where they take each other's. */
+const sharedEps = 1e-5;
+
+/** What gives, with the shared epsilon, what `x` gives with its own: var(s x) + s² eps = s² (var(x) + eps). */
+function guarded(x: string, eps: number, to: Emitter): string {
+  const small = centred(x, to);
+  return eps === sharedEps ? small : to.emit("Mul", [small, to.floats([], [Math.sqrt(sharedEps / eps)])]);
+}
+
 /** [Q, K]: 0 where a query sees a key, and so little that it counts for nothing where not. */
 function causalMask(queries: number, keys: number, to: Emitter): string {
   const hidden = (i: number) => (i % keys) - Math.floor(i / keys) > keys - queries;
@@ -97,18 +111,23 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   },
 
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
-  groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias], to) => {
+  groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias], to, { guardedNorms }) => {
     const [batch, channels, ...grid] = dims;
-    const grouped = to.reshape(x!, [batch!, groups, -1]);
+    const inGroups = to.reshape(x!, [batch!, groups, -1]);
+    const grouped = guardedNorms ? guarded(inGroups, eps, to) : inGroups;
     const ones = to.floats([groups], Array(groups).fill(1));
     const zeros = to.floats([groups], Array(groups).fill(0));
-    const normal = to.emit("InstanceNormalization", [grouped, ones, zeros], { epsilon: { float: eps } });
+    const normal = to.emit("InstanceNormalization", [grouped, ones, zeros], {
+      epsilon: { float: guardedNorms ? sharedEps : eps },
+    });
     const perChannel = [channels!, ...grid.map(() => 1)];
     const scaled = to.emit("Mul", [to.reshape(normal, dims), to.reshape(scale!, perChannel)]);
     return to.emit("Add", [scaled, to.reshape(bias!, perChannel)]);
   },
-  layerNorm: ({ attributes: { eps } }, names, to) =>
-    to.emit("LayerNormalization", names, { axis: -1, epsilon: { float: eps } }),
+  layerNorm: ({ attributes: { eps } }, [x, ...scales], to, { guardedNorms }) => {
+    const names = [guardedNorms ? centred(x!, to) : x!, ...scales];
+    return to.emit("LayerNormalization", names, { axis: -1, epsilon: { float: eps } });
+  },
   softmax: (_, [x], to) => to.emit("Softmax", [x!], { axis: -1 }),
 
   mean: reduce("ReduceMean"),
