@@ -6,9 +6,10 @@ import type { Truncation } from "../text/index.js";
 import { guide } from "./arithmetic.js";
 import { checkSeed, type Eye, type ImageOptions } from "./eye.js";
 import { createScheduler, type SchedulerName } from "./schedulers/index.js";
+import type { TextStates } from "./text.js";
 
 export interface GenerateOptions extends Pick<ImageOptions, "seed" | "size" | "signal" | "onProgress"> {
-  /** What the picture should not be like. Default: nothing. */
+  /** What the picture should not be like. Default: nothing, for which SDXL has zeros and others the empty prompt. */
   negative?: string;
   /** Default 50. */
   steps?: number;
@@ -31,7 +32,7 @@ export interface Generated {
 
 /** @see Ho & Salimans 2022 (classifier-free guidance) */
 export async function generateImage(eye: Eye, prompt: string, options: GenerateOptions): Promise<Generated> {
-  const { negative = "", steps = 50, cfg = 7.5, seed = 0, signal, onProgress } = options;
+  const { negative, steps = 50, cfg = 7.5, seed = 0, signal, onProgress } = options;
   const { truncate = "cut", onTruncate } = options;
   if (!Number.isInteger(steps) || steps < 1 || steps > 1000) {
     throw misuse("STEPS", `steps must be a whole number from 1 to 1000, not ${steps}.`);
@@ -43,8 +44,14 @@ export async function generateImage(eye: Eye, prompt: string, options: GenerateO
   const dims = eye.latentDims(eye.size(options.size));
   const guided = cfg > 1;
   const call = { signal, truncate, ...(onTruncate && { onTruncate }) };
-  for (const text of guided ? [negative, prompt] : [prompt]) await eye.text(text, call);
-  await eye.leave(await eye.textEncoder());
+  const encoder = await eye.textEncoder();
+  const wanted = await eye.text(prompt, call);
+  let unwanted: TextStates | undefined;
+  if (guided) {
+    const zeros = negative === undefined && eye.pipeline.zerosForEmptyPrompt;
+    unwanted = zeros ? encoder.zeros : await eye.text(negative ?? "", call);
+  }
+  await eye.leave(encoder);
 
   const { passes } = await eye.passes(dims, "unet-out", (find) => ({ out: find("unet-out").value }));
   let latent = new TorchGenerator(seed).randn(dims);
@@ -57,10 +64,10 @@ export async function generateImage(eye: Eye, prompt: string, options: GenerateO
     onProgress?.({ phase: "unet", done: i, total: timesteps.length });
     const sample = scheduler.scaleInput(latent, i);
     const shared = await passes.free(sample, t, { signal });
-    const predict = async (text: string) =>
-      (await passes.bound(shared, await eye.text(text, { signal }), sample, t, { signal })).out!;
-    const conditional = await predict(prompt);
-    const prediction = guided ? guide(await predict(negative), conditional, cfg) : conditional;
+    const predict = async (text: TextStates) =>
+      (await passes.bound(shared, text, sample, t, { signal })).out!;
+    const conditional = await predict(wanted);
+    const prediction = unwanted ? guide(await predict(unwanted), conditional, cfg) : conditional;
     latent = scheduler.step(prediction, i, latent);
   }
   await eye.leave(passes);

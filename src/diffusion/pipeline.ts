@@ -49,7 +49,8 @@ export class Pipeline {
       );
     }
     const unetConfig = readUnetConfig(await folder.json("unet/config.json"));
-    const vaeConfig = readAutoencoderConfig(await folder.json("vae/config.json"));
+    // These pipelines scale latents and never shift them, whatever the VAE's shift_factor says.
+    const vaeConfig = { ...readAutoencoderConfig(await folder.json("vae/config.json")), shiftFactor: 0 };
     if (unetConfig.inChannels !== vaeConfig.latentChannels) {
       const { inChannels } = unetConfig;
       throw failure(
@@ -61,6 +62,13 @@ export class Pipeline {
     const schedule = noiseSchedule(schedulerConfig);
     const name = className as (typeof supported)[number];
     return new Pipeline(folder, name, index, unetConfig, vaeConfig, schedulerConfig, schedule);
+  }
+
+  /** Whether pictures made without a negative prompt are led away from zeros, and not from the empty prompt (SDXL). */
+  get zerosForEmptyPrompt(): boolean {
+    return (
+      this.className === "StableDiffusionXLPipeline" && this.index.force_zeros_for_empty_prompt !== false
+    );
   }
 
   unet(): Promise<Checkpoint> {

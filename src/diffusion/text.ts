@@ -3,7 +3,7 @@
 import type { CallOptions, Engine, Program } from "../engine/index.js";
 import { concat, input, type Value } from "../graph/index.js";
 import { type ClipTextConfig, clipText, pooledIndex } from "../models/index.js";
-import { Tensor } from "../tensor/index.js";
+import { count, Tensor } from "../tensor/index.js";
 import type { ClipTokenizer, EncodedPrompt, EncodeOptions } from "../text/index.js";
 import { type Checkpoint, Scope } from "../weights/index.js";
 import { Memory } from "./memory.js";
@@ -48,6 +48,13 @@ export class TextEncoder {
       states: [1, this.towers[0]!.tokenizer.length, width],
       pooled: second && [1, second.config.projectionDim],
     };
+  }
+
+  /** Zeros in place of a text. */
+  get zeros(): TextStates {
+    const { states, pooled } = this.dims;
+    const zeros = (dims: number[]) => Tensor.f32(dims, new Float32Array(count(dims)));
+    return { states: zeros(states), pooled: pooled && zeros(pooled) };
   }
 
   /** @param prompt cut at the tokenizer's length unless the options say otherwise */

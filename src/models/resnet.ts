@@ -10,19 +10,17 @@ export interface ResnetOptions {
   activation?: ActivationName;
   /** The time embedding scales and shifts the second norm instead of being added ("scale_shift"). */
   timeScaleShift?: boolean;
-  /** The time embedding comes activated already. */
-  skipTimeAct?: boolean;
   outputScaleFactor?: number;
 }
 
 /** x [B, C, H, W], time [B, D] or none -> [B, C', H, W]. */
 export function resnetBlock(w: Scope, x: Value, time: Value | undefined, options: ResnetOptions): Value {
-  const { groups, eps, timeScaleShift = false, skipTimeAct = false, outputScaleFactor = 1 } = options;
+  const { groups, eps, timeScaleShift = false, outputScaleFactor = 1 } = options;
   const act = activation(options.activation ?? "silu");
   const norm = { groups, eps };
 
   let h = conv2d(act(groupNorm(x, w.at("norm1"), norm)), w.at("conv1"), { padding: 1 });
-  const embedded = time && spatial(linear(skipTimeAct ? time : act(time), w.at("time_emb_proj")));
+  const embedded = time && spatial(linear(act(time), w.at("time_emb_proj")));
   if (embedded && !timeScaleShift) h = add(h, embedded);
   h = groupNorm(h, w.at("norm2"), norm);
   if (embedded && timeScaleShift) {

@@ -7,7 +7,10 @@ import { type ActivationName, activationNames } from "../layers.js";
 
 const perBlock = <T>(one: z.ZodType<T>) => z.union([one, z.array(one)]);
 
+// What diffusers reads for other kinds of blocks only is left out: resnet_skip_time_act, resnet_out_scale_factor,
+// mid_block_only_cross_attention.
 const schema = z.looseObject({
+  _class_name: only("UNet2DConditionModel"),
   in_channels: withDefault(size, 4),
   out_channels: withDefault(size, 4),
   sample_size: z.union([size, z.array(size).length(2)]).nullish(),
@@ -28,7 +31,6 @@ const schema = z.looseObject({
     "CrossAttnUpBlock2D",
   ]),
   only_cross_attention: withDefault(perBlock(z.boolean()), false),
-  mid_block_only_cross_attention: z.boolean().nullish(),
   block_out_channels: withDefault(z.array(size).min(1), [320, 640, 1280, 1280]),
   layers_per_block: withDefault(perBlock(size), 2),
   downsample_padding: withDefault(z.union([z.literal(0), z.literal(1)]), 1),
@@ -38,7 +40,7 @@ const schema = z.looseObject({
   norm_eps: withDefault(z.number().positive(), 1e-5),
   cross_attention_dim: withDefault(perBlock(size), 1280),
   transformer_layers_per_block: withDefault(perBlock(perBlock(size)), 1),
-  reverse_transformer_layers_per_block: perBlock(perBlock(size)).nullish(),
+  reverse_transformer_layers_per_block: z.array(perBlock(size)).nullish(),
   attention_head_dim: withDefault(perBlock(size), 8),
   num_attention_heads: only(null),
   dual_cross_attention: only(false, null),
@@ -49,8 +51,6 @@ const schema = z.looseObject({
   addition_time_embed_dim: size.nullish(),
   upcast_attention: z.boolean().nullish(),
   resnet_time_scale_shift: withDefault(z.enum(["default", "scale_shift"]), "default"),
-  resnet_skip_time_act: withDefault(z.boolean(), false),
-  resnet_out_scale_factor: withDefault(z.number().positive(), 1),
   time_embedding_type: only("positional", null),
   time_embedding_dim: size.nullish(),
   time_embedding_act_fn: only(null),
@@ -97,8 +97,6 @@ export interface UnetConfig {
   additionEmbed: "text_time" | null;
   additionTimeEmbedDim: number;
   timeScaleShift: boolean;
-  skipTimeAct: boolean;
-  outScaleFactor: number;
   kernelIn: number;
   kernelOut: number;
 }
@@ -132,6 +130,12 @@ export function readUnetConfig(json: unknown): UnetConfig {
     blocks,
   );
   const reversedDepth = c.reverse_transformer_layers_per_block;
+  if (!reversedDepth && depth.some((layersOf) => typeof layersOf !== "number")) {
+    throw failure(
+      "CONFIG",
+      "U-Net config: transformer_layers_per_block with lists in it needs reverse_transformer_layers_per_block.",
+    );
+  }
   const depthUp = reversedDepth
     ? list<number | readonly number[]>("reverse_transformer_layers_per_block", reversedDepth, blocks)
     : [...depth].reverse();
@@ -141,7 +145,14 @@ export function readUnetConfig(json: unknown): UnetConfig {
     count: number,
     attention: boolean,
     layersOf: number | readonly number[],
+    field = "transformer_layers_per_block",
   ): StageConfig => {
+    if (attention && typeof layersOf !== "number" && layersOf.length < count) {
+      throw failure(
+        "CONFIG",
+        `U-Net config: ${field} has a list of ${layersOf.length} for a block of ${count} layers.`,
+      );
+    }
     if (attention && channels[i]! % heads[i]!) {
       throw failure(
         "CONFIG",
@@ -159,8 +170,10 @@ export function readUnetConfig(json: unknown): UnetConfig {
     };
   };
   const last = blocks - 1;
-  const midDepth = depth[last]!;
   const sample = c.sample_size ?? undefined;
+  if (c.addition_embed_type && !c.addition_time_embed_dim) {
+    throw failure("CONFIG", "U-Net config: addition_embed_type text_time needs addition_time_embed_dim.");
+  }
   return {
     inChannels: c.in_channels,
     outChannels: c.out_channels,
@@ -171,13 +184,12 @@ export function readUnetConfig(json: unknown): UnetConfig {
     down: channels.map((_, i) =>
       stage(i, layers[i]!, c.down_block_types[i] === "CrossAttnDownBlock2D", depth[i]!),
     ),
-    mid: {
-      ...stage(last, 1, true, typeof midDepth === "number" ? midDepth : midDepth[0]!),
-      onlyCrossAttention: c.mid_block_only_cross_attention ?? c.only_cross_attention === true,
-    },
+    // The mid block attends to itself whatever only_cross_attention says.
+    mid: { ...stage(last, 1, true, depth[last]!), onlyCrossAttention: false },
     up: channels.map((_, i) => {
       const level = last - i;
-      return stage(level, layers[level]! + 1, c.up_block_types[i] === "CrossAttnUpBlock2D", depthUp[i]!);
+      const attention = c.up_block_types[i] === "CrossAttnUpBlock2D";
+      return stage(level, layers[level]! + 1, attention, depthUp[i]!, "reverse_transformer_layers_per_block");
     }),
     downsamplePadding: c.downsample_padding,
     midScaleFactor: c.mid_block_scale_factor,
@@ -188,8 +200,6 @@ export function readUnetConfig(json: unknown): UnetConfig {
     additionEmbed: c.addition_embed_type ?? null,
     additionTimeEmbedDim: c.addition_time_embed_dim ?? 0,
     timeScaleShift: c.resnet_time_scale_shift === "scale_shift",
-    skipTimeAct: c.resnet_skip_time_act,
-    outScaleFactor: c.resnet_out_scale_factor,
     kernelIn: c.conv_in_kernel,
     kernelOut: c.conv_out_kernel,
   };

@@ -28,8 +28,6 @@ export function unet(w: Scope, config: UnetConfig, inputs: UnetInputs): Value {
     eps: config.eps,
     activation: config.activation,
     timeScaleShift: config.timeScaleShift,
-    skipTimeAct: config.skipTimeAct,
-    outputScaleFactor: config.outScaleFactor,
   };
   const vit = (scope: Scope, x: Value, stage: StageConfig, layer: number) =>
     transformer2d(scope, x, text, {
@@ -41,9 +39,9 @@ export function unet(w: Scope, config: UnetConfig, inputs: UnetInputs): Value {
     });
 
   // 1. Time
-  let time = mlp(w.at("time_embedding"), inputs.timestep);
+  let time = mlp(w.at("time_embedding"), inputs.timestep, activation(config.activation));
   if (config.additionEmbed === "text_time") {
-    time = add(time, mlp(w.at("add_embedding"), concat([inputs.textEmbeds!, inputs.timeIds!], 1)));
+    time = add(time, mlp(w.at("add_embedding"), concat([inputs.textEmbeds!, inputs.timeIds!], 1), silu));
   }
 
   // 2. Pre-process
@@ -97,7 +95,7 @@ export function unet(w: Scope, config: UnetConfig, inputs: UnetInputs): Value {
   return w.tap("unet-out", conv2d(x, w.at("conv_out"), { padding: (config.kernelOut - 1) >> 1 }));
 }
 
-/** Two linear layers with SiLU between (diffusers `TimestepEmbedding`). */
-function mlp(w: Scope, x: Value): Value {
-  return linear(silu(linear(x, w.at("linear_1"))), w.at("linear_2"));
+/** Two linear layers with an activation between (diffusers `TimestepEmbedding`): of the sizes it is SiLU always. */
+function mlp(w: Scope, x: Value, act: (x: Value) => Value): Value {
+  return linear(act(linear(x, w.at("linear_1"))), w.at("linear_2"));
 }
