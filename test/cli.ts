@@ -1,7 +1,7 @@
 /** @file Runs the command as a user types it, in a process of its own. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,10 +23,10 @@ export interface Running {
   done: Promise<Finished>;
 }
 
-/** Starts `diffsight` with these arguments, from the checkout's sources. */
+/** Starts `diffsight` with these arguments, from the checkout's sources; `stdout` names a file to write to. */
 export function start(
   args: readonly string[],
-  { cwd = root, env = {} }: { cwd?: string; env?: Record<string, string> } = {},
+  { cwd = root, env = {}, stdout }: { cwd?: string; env?: Record<string, string>; stdout?: string } = {},
 ): Running {
   // tsx is found from the checkout, wherever the command runs.
   const flags = [
@@ -35,12 +35,16 @@ export function start(
     import.meta.resolve("tsx"),
     path.join(root, "src/cli/main.ts"),
   ];
-  const child = spawn(process.execPath, [...flags, ...args], { cwd, env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, [...flags, ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ["pipe", stdout === undefined ? "pipe" : openSync(stdout, "w"), "pipe"],
+  });
   const done = new Promise<Finished>((resolve, reject) => {
     const out: Buffer[] = [];
     let stderr = "";
-    child.stdout.on("data", (part: Buffer) => out.push(part));
-    child.stderr.on("data", (part: Buffer) => {
+    child.stdout?.on("data", (part: Buffer) => out.push(part));
+    child.stderr!.on("data", (part: Buffer) => {
       stderr += part;
     });
     child.on("error", reject);

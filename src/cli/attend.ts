@@ -88,6 +88,7 @@ const sheetSide = 224;
 
 async function attend(source: string, flags: AttendFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
+  await shell.checkWritable(flags.out, { folder: true });
   const timesteps = flags.timestep ?? [50];
   await using encoder = await openEncoder(flags, shell, timesteps.length);
   const { contactSheet, encodePng, overlayPicture, overlayTile, resize } = await import("../image/index.js");

@@ -32,6 +32,7 @@ export function define(command: Command, shell: Shell): void {
 
 async function demo({ out, threads, ...flags }: DemoFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
+  await shell.checkWritable(out, { folder: true });
   const [{ takeTour }, { pageOf }] = await Promise.all([import("./demo/tour.js"), import("./demo/page.js")]);
   const tour = await takeTour(shell, threads);
   const file = resolve(out, "index.html");

@@ -120,6 +120,7 @@ async function extract(args: readonly string[], flags: ExtractFlags, shell: Shel
   shell.configure(flags);
   const images = await expandImages(args);
   const target = await chooseTarget(flags.out, images.length, flags.format);
+  await shell.checkWritable(target.path, { folder: target.isFolder });
   const prompts = await promptsFor(images, flags);
   const timesteps = flags.timestep ?? [50];
   const { size, ensemble, tap } = flags;
@@ -145,16 +146,27 @@ async function extract(args: readonly string[], flags: ExtractFlags, shell: Shel
   const before = flags.resume ? await readManifest(target) : undefined;
   const wanted = flags.resume ? await wantedRequest(encoder, encoding, prompts[0]) : {};
 
-  const manifest: Manifest = { format: "diffsight-features", version, images: [], failed: [] };
+  // What an earlier run did stays listed until it is done anew.
+  const entries = new Map((before?.images ?? []).map((entry) => [entry.image, entry]));
+  const failed: Manifest["failed"] = [];
+  const manifest = (): Manifest => ({
+    format: "diffsight-features",
+    version,
+    images: [...entries.values()],
+    failed,
+  });
   let saved = Date.now();
+  let done = 0;
+  let skipped = 0;
   const save = async () => {
     saved = Date.now();
-    const text = `${JSON.stringify(manifest, null, 1)}\n`;
+    const text = `${JSON.stringify(manifest(), null, 1)}\n`;
     if (target.isFolder) await shell.write(join(target.path, "manifest.json"), text);
   };
   const fail = (image: NamedImage, error: unknown) => {
     if (images.length === 1 || !isOfImage(error)) throw error;
-    manifest.failed.push({ image: image.source, error: error.message });
+    entries.delete(image.source);
+    failed.push({ image: image.source, error: error.message });
     shell.error(error);
   };
   const encode = async (jobs: readonly Job[]): Promise<void> => {
@@ -170,21 +182,21 @@ async function extract(args: readonly string[], flags: ExtractFlags, shell: Shel
     }
     for (const [i, features] of results.entries()) {
       const entry = await writeFeatures(jobs[i]!.image, features, target, shell);
-      manifest.images.push(entry);
+      entries.set(entry.image, entry);
+      done++;
       if (!flags.json && target.path !== "-") print(entry, target, images.length, shell);
     }
   };
 
   const batch = flags.memory === "low" ? lowMemoryBatch : 1;
   let waiting: Job[] = [];
-  let skipped = 0;
   try {
     for (const [i, image] of images.entries()) {
       const prompt = prompts[i];
       const there =
         flags.resume && (await currentEntry(image, { ...wanted, prompt: prompt ?? null }, target, before));
       if (there) {
-        manifest.images.push(there);
+        entries.set(there.image, there);
         skipped++;
         continue;
       }
@@ -204,14 +216,15 @@ async function extract(args: readonly string[], flags: ExtractFlags, shell: Shel
     }
     await encode(waiting);
   } finally {
-    if (manifest.images.length > 0) await save();
+    if (done + skipped > 0) await save();
   }
-  if (flags.json) shell.json(manifest);
-  const done = `${manifest.images.length - skipped} of ${images.length} images done`;
-  const left = skipped > 0 ? `, ${skipped} were there already` : "";
-  const { failed } = manifest;
-  if (images.length > 1 || skipped > 0)
-    shell.note(`${done}${left}${failed.length > 0 ? `, ${failed.length} failed` : ""}.`);
+  if (flags.json) shell.json(manifest());
+  if (images.length > 1 || skipped > 0) {
+    const counts = [`${done} of ${images.length} images done`];
+    if (skipped > 0) counts.push(`${skipped} already there`);
+    if (failed.length > 0) counts.push(`${failed.length} failed`);
+    shell.note(`${counts.join(", ")}.`);
+  }
   if (failed.length > 0) process.exitCode = 1;
 }
 

@@ -62,17 +62,17 @@ export async function writeFeatures(
 ): Promise<Entry> {
   const described = { version, ...request };
   const shapes = [...tensors].map(([key, { dtype, dims }]) => [key, { dtype, shape: dims }]);
-  const entry = { image: source, request: described, tensors: Object.fromEntries(shapes) };
   const file = isFolder ? `${name}.${format}` : "";
+  const entry = { image: source, file, request: described, tensors: Object.fromEntries(shapes) };
   const place = join(isFolder ? path : "", isFolder ? file : path);
   if (format === "safetensors") {
     await shell.write(place, encodeSafetensors(tensors, { diffsight: JSON.stringify(described) }));
-    return { ...entry, file };
+    return entry;
   }
   if (tensors.size === 1) {
     const [single] = tensors.values();
     await shell.write(place, encodeNpy(single!));
-    return { ...entry, file };
+    return entry;
   }
   if (!isFolder) {
     throw misuse(

@@ -99,8 +99,9 @@ export function examples(
 }
 
 export function wholeNumber(text: string): number {
-  const value = realNumber(text);
-  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError("A whole number is wanted.");
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError("A whole number is wanted.");
   return value;
 }
 

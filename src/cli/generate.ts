@@ -65,6 +65,7 @@ async function generate(prompt: string, flags: GenerateFlags, shell: Shell): Pro
   const ending = extname(out).toLowerCase();
   if (out !== "-" && ending !== ".png")
     throw misuse("OUT", `--out ${out}: the picture is a PNG; give a name that ends in .png.`);
+  await shell.checkWritable(out);
   await using encoder = await openEncoder(flags, shell, steps * (cfg > 1 ? 2 : 1));
   const { encodePng } = await import("../image/index.js");
   const image = await encoder.generate(prompt, {

@@ -79,7 +79,7 @@ function splitPattern(glob: string): [string, RegExp] {
 
 /**
  * `*` and `?` within a name, `**` over folders, `[a-z]`, `{a,b}`. Names that begin with a dot need one in the pattern.
- * @throws misuse PATTERN when brackets or braces stay open
+ * @throws misuse PATTERN when brackets or braces stay open, or a range runs backwards
  */
 export function globExpression(glob: string): RegExp {
   let expression = "";
@@ -111,7 +111,11 @@ export function globExpression(glob: string): RegExp {
     else expression += sign.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
   }
   if (depth > 0) throw misuse("PATTERN", `"${glob}": "{" without "}".`);
-  return new RegExp(`^${expression}$`, "u");
+  try {
+    return new RegExp(`^${expression}$`, "u");
+  } catch (cause) {
+    throw misuse("PATTERN", `"${glob}" is no pattern: ${(cause as Error).message.split(": ").at(-1)}.`);
+  }
 }
 
 /** Names without endings; where two would be equal with endings, and at last numbered. */

@@ -75,7 +75,7 @@ function printComponent(
     );
     row(
       "weights",
-      `${formatCount(parameters)} numbers in ${tensors} tensors, ${formatBytes(bytes)}, ${types.join(", ")}`,
+      `${formatCount(parameters)} numbers in ${tensors} tensor${tensors === 1 ? "" : "s"}, ${formatBytes(bytes)}, ${types.join(", ")}`,
     );
     const [first] = files;
     const more = files.length > 1 ? ` and ${files.length - 1} more` : "";

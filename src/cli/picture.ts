@@ -71,6 +71,7 @@ async function picture(file: string, flags: PictureFlags, shell: Shell): Promise
   const { out, kind, side, point, smooth } = flags;
   if (out !== "-" && extname(out).toLowerCase() !== ".png")
     throw misuse("OUT", `--out ${out}: the picture is a PNG; give a name that ends in .png.`);
+  await shell.checkWritable(out);
   if (side < 16 || side > 4096) throw misuse("RANGE", `--side goes from 16 to 4096 pixels, not ${side}.`);
   const { tensors, request } = await readFeatures(file);
   const chosen = [...tensors].filter(

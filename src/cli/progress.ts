@@ -4,7 +4,7 @@ import type { JobProgress } from "../diffusion/index.js";
 import type { ProgressEvent } from "../weights/index.js";
 
 const phases: Record<JobProgress["phase"], string> = {
-  text: "reading the text",
+  text: "encoding the text",
   image: "encoding the picture",
   unet: "U-Net",
   decode: "decoding the picture",
@@ -74,7 +74,7 @@ export class Progress {
     const filled = total > 1 ? Math.round((Math.min(done, total) / total) * barWidth) : 0;
     const bar = total > 1 ? `${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ` : "";
     const text = [this.#context, label, count].filter(Boolean).join(" · ");
-    const room = Math.max(20, (this.#stream.columns ?? 80) - 1);
+    const room = Math.max(20, (this.#stream.columns || 80) - 1);
     this.#stream.write(`\r\u001b[K${`${bar}${text}`.slice(0, room)}`);
     this.#drawn = true;
   }

@@ -3,9 +3,10 @@
  * whole, and an end by Ctrl-C that leaves nothing half done behind.
  */
 
-import { readdirSync, rmSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
-import { DiffsightError } from "../tensor/index.js";
+import { constants, existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { access } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { DiffsightError, failure } from "../tensor/index.js";
 import { Progress } from "./progress.js";
 
 /** What every verb lets its user choose about output. */
@@ -34,7 +35,8 @@ export class Shell {
         this.#removeHalfFiles();
         // Whoever reads has seen enough: `diffsight taps | head`.
         if (error.code === "EPIPE") process.exit(process.exitCode ?? 0);
-        if (stream === process.stdout) this.error(new Error(`Writing to stdout failed: ${error.message}`));
+        if (stream === process.stdout)
+          this.error(failure("STDOUT", `Writing to stdout failed: ${error.message}.`));
         process.exit(1);
       });
     }
@@ -121,6 +123,24 @@ export class Shell {
   }
 
   // Files
+
+  /**
+   * Tells before the work that its result could not be written. Nothing is made yet.
+   * @throws FILE_ACCESS
+   */
+  async checkWritable(path: string, { folder = false } = {}): Promise<void> {
+    if (path === "-") return;
+    const whole = resolve(path);
+    let nearest = whole;
+    while (!existsSync(nearest)) nearest = dirname(nearest);
+    const isFolder = statSync(nearest).isDirectory();
+    const problem = (what: string) => failure("FILE_ACCESS", `${path} could not be written: ${what}.`);
+    if (isFolder && nearest === whole && !folder) throw problem("it is a folder");
+    if (!isFolder && (nearest !== whole || folder)) throw problem(`${nearest} is not a folder`);
+    await access(isFolder ? nearest : dirname(nearest), constants.W_OK).catch(() => {
+      throw problem("permission denied");
+    });
+  }
 
   /** Writes a file whole or not at all; "-" is stdout. */
   async write(path: string, bytes: Uint8Array | string): Promise<void> {
