@@ -17,6 +17,7 @@ import {
   fastKernels,
   type Kernels,
   plainKernels,
+  steadyThreads,
   unfusedKernels,
   type Value,
   webgpuKernels,
@@ -155,7 +156,9 @@ export class Engine {
       ...(file && { derivedLocation: locate(file) }),
     });
     const { model, buffers, ranges, derived } = graph;
-    const { device, threads } = this;
+    const { device } = this;
+    // More would change the bits of what is computed with weights in place.
+    const threads = preset === "fast" ? this.threads : Math.min(this.threads, steadyThreads);
     const { profile } = this.options;
     const prepared = file !== undefined && derived.bytes > 0 ? { ...derived, file } : undefined;
     if (prepared) this.#derived.add(prepared.file);

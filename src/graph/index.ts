@@ -14,6 +14,7 @@ export {
   unfusedKernels,
   webgpuKernels,
 } from "./onnx/kernels.js";
+export { steadyThreads } from "./onnx/threads.js";
 export { winogradWeights } from "./onnx/winograd.js";
 export * from "./ops.js";
 export * from "./value.js";

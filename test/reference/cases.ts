@@ -165,7 +165,7 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
       scale: fc.constantFrom(1, 0.125, 0.3),
     })
     .map(({ batch, queries, keys, heads, width, widthV = width, causal, bias, scale }) => (bench) => {
-      const length = causal ? queries : keys;
+      const length = causal ? Math.max(queries, keys) : keys;
       const options = { heads, scale, causal };
       return graph.attention(
         bench.input([batch, queries, heads * width]),
@@ -252,7 +252,7 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
       const dims = [rows, ...rest];
       return graph.gather(trained ? bench.parameter(dims, type) : bench.input(dims), bench.given(indices));
     }),
-  upsampleNearest: fc.tuple(size(2), size(3), size(9), size(9), size(19), size(19)).map(
+  upsampleNearest: fc.tuple(size(2), size(3), size(30), size(30), size(40), size(40)).map(
     ([batch, channels, h, w, height, width]) =>
       (bench) =>
         graph.upsampleNearest(bench.input([batch, channels, h, w]), Math.max(h, height), Math.max(w, width)),

@@ -182,7 +182,7 @@ export const operations: { [K in OpName]: Operation<K> } = {
                 q!.data[(b * queries + i) * channels + channel]! *
                 k!.data[(b * keys + j) * channels + channel]!;
             }
-            scores[at++] = causal && j > i ? Number.NEGATIVE_INFINITY : scale * sum;
+            scores[at++] = causal && j > i + keys - queries ? Number.NEGATIVE_INFINITY : scale * sum;
           }
         }
       }

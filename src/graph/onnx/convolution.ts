@@ -1,6 +1,7 @@
 /** @file Convolutions in ONNX, by the algorithm that the table chooses. */
 
 import type { Value } from "../value.js";
+import { columns } from "./columns.js";
 import type { Emitter } from "./emitter.js";
 import type { Kernels } from "./kernels.js";
 import { winograd } from "./winograd.js";
@@ -12,7 +13,18 @@ export function convolution(
   kernels: Kernels,
 ): string {
   const algorithm = kernels.convolution(value);
-  if (algorithm !== "direct") return winograd(value, names, to, algorithm);
+  if (algorithm === "columns") return columns(value, names, to);
+  if (typeof algorithm === "object") return winograd(value, names, to, algorithm);
   const { stride, padding } = value.attributes;
-  return to.emit("Conv", names, { strides: [stride, stride], pads: padding });
+  const operands = algorithm === "padded" ? withFullChannels(value, names, to) : names;
+  return to.emit("Conv", operands, { strides: [stride, stride], pads: padding });
+}
+
+/** The grid and the weights with channels of zeros added, to a multiple of four. */
+function withFullChannels(value: Value<"conv2d">, names: readonly string[], to: Emitter): string[] {
+  const channels = value.inputs[1]!.dims[1]!;
+  const missing = Math.ceil(channels / 4) * 4 - channels;
+  const [x, weight, ...bias] = names;
+  const around = to.integers([0, 0, 0, 0, 0, missing, 0, 0]);
+  return [to.emit("Pad", [x!, around]), to.emit("Pad", [weight!, around]), ...bias];
 }

@@ -97,9 +97,8 @@ export function encodeGraph(
   const nameOf = (value: Value, i: number): string => {
     const source = value.inputs[i]!;
     // Winograd's weights are derived from the parameter itself.
-    if (i === 1 && isOp(value, "conv2d") && kernels.convolution(value) !== "direct") return "";
-    // Only the rows that are taken of a table need casting.
-    return value.op === "gather" ? to.stored(source) : to.name(source);
+    if (i === 1 && isOp(value, "conv2d") && typeof kernels.convolution(value) === "object") return "";
+    return value.op === "gather" && !kernels.castTables ? to.stored(source) : to.name(source);
   };
 
   for (const value of topologicalOrder(Object.values(outputs), new Set(given.keys()))) {

@@ -1,10 +1,11 @@
 /** @file Which algorithm computes what: a fixed table of shapes, never timing at run time. */
 
 import { isOp, type Value } from "../value.js";
+import { attentionVaries, convolutionVaries, varies } from "./threads.js";
 import type { WinogradPlan } from "./winograd.js";
 
-/** The runtime's own kernel, or Winograd's. */
-export type ConvolutionAlgorithm = "direct" | WinogradPlan;
+/** The runtime's own kernel, as it is or with channels added; one product over the grid's columns; Winograd's. */
+export type ConvolutionAlgorithm = "direct" | "padded" | "columns" | WinogradPlan;
 
 /** One kernel that never writes its scores, or products with a softmax between. */
 export type AttentionAlgorithm = "fused" | "explicit";
@@ -13,6 +14,10 @@ export type AttentionAlgorithm = "fused" | "explicit";
 export interface Kernels {
   convolution(value: Value<"conv2d">): ConvolutionAlgorithm;
   attention(value: Value<"attention">): AttentionAlgorithm;
+  /** Whether a product is computed as the transpose of (bᵀ aᵀ). */
+  turn?(value: Value<"linear" | "matmul">): boolean;
+  /** Casts a table of half precision as a whole, not the rows that are taken: not every graphics card knows f16. */
+  castTables?: boolean;
   /** For WebGPU, whose normalisations lose the digits that a large mean covers, and take each other's epsilon. */
   guardedNorms?: boolean;
 }
@@ -20,7 +25,21 @@ export interface Kernels {
 /** The runtime's own kernels on every device, weights as they lie in the file. */
 export const plainKernels: Kernels = { convolution: () => "direct", attention: () => "fused" };
 
-export const webgpuKernels: Kernels = { ...plainKernels, guardedNorms: true };
+/**
+ * WebGPU's convolution misreads channels in threes where the filters come in fours.
+ * @see https://github.com/microsoft/onnxruntime/issues/29651
+ */
+function misread({ inputs }: Value<"conv2d">): boolean {
+  const [filters, channels] = inputs[1]!.dims as [number, number, number, number];
+  return filters % 4 === 0 && channels % 3 === 0 && channels % 4 !== 0 && channels > 3;
+}
+
+export const webgpuKernels: Kernels = {
+  convolution: (value) => (misread(value) ? "padded" : "direct"),
+  attention: () => "fused",
+  guardedNorms: true,
+  castTables: true,
+};
 
 /** For a graphics card whose fused attention is wrong. */
 export const unfusedKernels: Kernels = { ...webgpuKernels, attention: () => "explicit" };
@@ -29,15 +48,27 @@ export const unfusedKernels: Kernels = { ...webgpuKernels, attention: () => "exp
 const scoreBytes = 2 ** 28;
 
 /** On CPU the fused kernel loses where there are few keys, and for heads as wide as the VAE's. */
-function cpuAttention({ inputs, attributes: { heads, causal } }: Value<"attention">): AttentionAlgorithm {
-  const [, queries, channels] = inputs[0]!.dims as [number, number, number];
-  const keys = inputs[1]!.dims[1]!;
+function cpuAttention(value: Value<"attention">): AttentionAlgorithm {
+  if (attentionVaries(value)) return "fused";
+  const { heads, causal } = value.attributes;
+  const [, queries, channels] = value.inputs[0]!.dims as [number, number, number];
+  const keys = value.inputs[1]!.dims[1]!;
   const small = keys <= 256 || channels / heads > 128;
   return small && !causal && 4 * heads * queries * keys <= scoreBytes ? "explicit" : "fused";
 }
 
-/** For CPU with weights in place. */
-export const cpuKernels: Kernels = { convolution: () => "direct", attention: cpuAttention };
+/** For CPU with weights in place, where the runtime does not pack them beforehand. */
+export const cpuKernels: Kernels = {
+  convolution: (value) => (convolutionVaries(value) ? "columns" : "direct"),
+  attention: cpuAttention,
+  turn: varies,
+};
+
+/** Whether the runtime reorders the weights when a session is made; its kernel for them cuts no sums. */
+function isPacked({ inputs }: Value<"conv2d">): boolean {
+  const [filters, channels] = inputs[1]!.dims as [number, number, number, number];
+  return isOp(inputs[1]!, "parameter") && filters % 16 === 0 && channels % 16 === 0;
+}
 
 /** Whether Winograd can compute it: 3x3, stride 1, weights known beforehand. */
 export function fitsWinograd(value: Value<"conv2d">): boolean {
@@ -53,10 +84,11 @@ export function fitsWinograd(value: Value<"conv2d">): boolean {
  */
 export const fastKernels: Kernels = {
   convolution(value) {
-    if (!fitsWinograd(value)) return "direct";
     const [filters, channels] = value.inputs[1]!.dims as [number, number, number, number];
     const wide = Math.max(filters, channels);
-    if (Math.min(filters, channels) < 64) return "direct";
+    if (!fitsWinograd(value) || Math.min(filters, channels) < 64) {
+      return isPacked(value) || !convolutionVaries(value) ? "direct" : "columns";
+    }
     const down = Math.ceil(value.dims[2]! / 4);
     const across = Math.ceil(value.dims[3]! / 4);
     const tiles = down * across;
@@ -67,4 +99,5 @@ export const fastKernels: Kernels = {
     return { m: 4, order: "tiles", ...(band < down && { band }) };
   },
   attention: cpuAttention,
+  turn: (value) => isOp(value, "matmul") && varies(value),
 };

@@ -1,6 +1,6 @@
 /** @file How each operation is written in ONNX: one entry an operation, so that a missing one does not compile. */
 
-import { count } from "../../tensor/index.js";
+import { count, Tensor } from "../../tensor/index.js";
 import { isOp, type OpName, type Value } from "../value.js";
 import { convolution } from "./convolution.js";
 import type { Emitter } from "./emitter.js";
@@ -30,20 +30,32 @@ function leaf(value: Value): never {
   throw new Error(`${value.op} is bound before lowering`);
 }
 
+/** Scores of more bytes are computed a part of the queries at a time: graphics cards bind no larger buffers. */
+const largestScores = 2 ** 27;
+
 /** Products with a softmax between; the scores [B, heads, Q, K] are written. */
 function explicitAttention(
-  { attributes: { heads, scale, causal }, inputs, dims }: Value<"attention">,
-  [q, k, v, bias]: readonly [string, string, string, string | undefined],
+  { attributes: { heads, scale }, inputs, dims }: Value<"attention">,
+  [q, k, v]: readonly [string, string, string],
+  bias: string | undefined,
   to: Emitter,
 ): string {
   const apart = (name: string, { dims: [batch, length, channels] }: Value) =>
     to.transpose(to.reshape(name, [batch!, length!, heads, channels! / heads]), [0, 2, 1, 3]);
   const [queries, keys, values] = [apart(q, inputs[0]!), apart(k, inputs[1]!), apart(v, inputs[2]!)];
-  let scores = to.emit("FusedMatMul", [queries, keys], { transB: 1, alpha: { float: scale } }, microsoft);
-  if (bias) scores = to.emit("Add", [scores, bias]);
-  if (causal) scores = to.emit("Add", [scores, causalMask(inputs[0]!.dims[1]!, inputs[1]!.dims[1]!, to)]);
-  const weights = to.emit("Softmax", [scores], { axis: -1 });
-  return to.reshape(to.transpose(to.emit("MatMul", [weights, values]), [0, 2, 1, 3]), dims);
+  const [batch, length] = dims as [number, number, number];
+  const parts = Math.ceil((4 * batch * heads * length * inputs[1]!.dims[1]!) / largestScores);
+  const size = Math.ceil(length / parts);
+  const seen: string[] = [];
+  for (let from = 0; from < length; from += size) {
+    const some = (x: string) => (parts === 1 ? x : to.slice(x, 2, from, Math.min(from + size, length)));
+    const fused = { transB: 1, alpha: { float: scale } };
+    const scores = to.emit("FusedMatMul", [some(queries), keys], fused, microsoft);
+    const biased = bias ? to.emit("Add", [scores, some(bias)]) : scores;
+    seen.push(to.emit("MatMul", [to.emit("Softmax", [biased], { axis: -1 }), values]));
+  }
+  const whole = seen.length === 1 ? seen[0]! : to.emit("Concat", seen, { axis: 2 });
+  return to.reshape(to.transpose(whole, [0, 2, 1, 3]), dims);
 }
 
 /** Without its mean over the last axis. */
@@ -60,11 +72,29 @@ function guarded(x: string, eps: number, to: Emitter): string {
   return eps === sharedEps ? small : to.emit("Mul", [small, to.floats([], [Math.sqrt(sharedEps / eps)])]);
 }
 
-/** [Q, K]: 0 where a query sees a key, and so little that it counts for nothing where not. */
-function causalMask(queries: number, keys: number, to: Emitter): string {
-  const hidden = (i: number) => (i % keys) - Math.floor(i / keys) > keys - queries;
-  const values = Array.from({ length: queries * keys }, (_, i) => (hidden(i) ? -1e30 : 0));
-  return to.floats([queries, keys], values);
+/**
+ * [1, 1, Q, K]: 0 where a query sees a key, and so little that it counts for nothing where not. The kernels' own causal
+ * attention differs between devices where there are more keys than queries.
+ */
+function causalMask({ inputs }: Value<"attention">, to: Emitter): string {
+  const [queries, keys] = [inputs[0]!.dims[1]!, inputs[1]!.dims[1]!];
+  return to.shared(`causal ${queries} ${keys}`, () => {
+    const hidden = (i: number) => (i % keys) - Math.floor(i / keys) > keys - queries;
+    return Tensor.f32(
+      [1, 1, queries, keys],
+      Float32Array.from({ length: queries * keys }, (_, i) => (hidden(i) ? -1e30 : 0)),
+    );
+  });
+}
+
+/** The neighbours floor(i from / to) along one axis of a grid. */
+function nearest(x: string, axis: number, from: number, size: number, to: Emitter): string {
+  if (from === size) return x;
+  const places = Tensor.i64(
+    [size],
+    Array.from({ length: size }, (_, i) => Math.floor((i * from) / size)),
+  );
+  return to.emit("Gather", [x, to.constant(places)], { axis });
 }
 
 export const lowerings: { [K in OpName]: Lowering<K> } = {
@@ -89,10 +119,22 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   clamp: ({ attributes: { min, max } }, [x], to) =>
     to.emit("Clip", [x!, to.floats([], [min]), to.floats([], [max])]),
 
-  matmul: plain("MatMul"),
+  matmul: (value, [a, b], to, { turn }) => {
+    if (!turn?.(value)) return to.emit("MatMul", [a!, b!]);
+    const product = to.emit("FusedMatMul", [b!, a!], { transA: 1, transB: 1 }, microsoft);
+    const axes = value.dims.map((_, axis) => axis);
+    return to.transpose(product, [...axes.slice(0, -2), axes.at(-1)!, axes.at(-2)!]);
+  },
 
-  linear: ({ dims, inputs: [x] }, [data, weight, bias], to) => {
-    const rows = to.reshape(data!, [count(x!.dims) / x!.dims.at(-1)!, x!.dims.at(-1)!]);
+  linear: (value, [data, weight, bias], to, { turn }) => {
+    const { dims, inputs } = value;
+    const inner = inputs[0]!.dims.at(-1)!;
+    const rows = to.reshape(data!, [count(inputs[0]!.dims) / inner, inner]);
+    if (turn?.(value)) {
+      const column = bias ? [to.reshape(bias, [dims.at(-1)!, 1])] : [];
+      const product = to.emit("Gemm", [weight!, rows, ...column], { transB: 1 });
+      return to.reshape(to.transpose(product, [1, 0]), dims);
+    }
     const product = to.emit("Gemm", [rows, weight!, ...(bias ? [bias] : [])], { transB: 1 });
     return to.reshape(product, dims);
   },
@@ -101,13 +143,12 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
 
   attention: (value, [q, k, v, bias], to, kernels) => {
     const { heads, scale, causal } = value.attributes;
-    if (kernels.attention(value) === "explicit") return explicitAttention(value, [q!, k!, v!, bias], to);
-    return to.emit(
-      "MultiHeadAttention",
-      bias ? [q!, k!, v!, "", "", bias] : [q!, k!, v!],
-      { num_heads: heads, scale: { float: scale }, ...(causal && { unidirectional: 1 }) },
-      microsoft,
-    );
+    const mask = causal ? causalMask(value, to) : undefined;
+    const added = bias && mask ? to.emit("Add", [bias, mask]) : (bias ?? mask);
+    if (kernels.attention(value) === "explicit") return explicitAttention(value, [q!, k!, v!], added, to);
+    const operands = added ? [q!, k!, v!, "", "", added] : [q!, k!, v!];
+    const attributes = { num_heads: heads, scale: { float: scale } };
+    return to.emit("MultiHeadAttention", operands, attributes, microsoft);
   },
 
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
@@ -138,16 +179,22 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   transpose: ({ attributes }, [x], to) => to.transpose(x!, attributes.permutation),
   concat: ({ attributes }, names, to) => to.emit("Concat", names, { axis: attributes.axis }),
   slice: ({ attributes: { axis, start, end } }, [x], to) => to.slice(x!, axis, start, end),
-  gather: ({ inputs: [source] }, [table, indices], to) => {
+  gather: ({ inputs: [source] }, [table, indices], to, { castTables }) => {
     const rows = to.emit("Gather", [table!, indices!], { axis: 0 });
-    return isOp(source!, "parameter") && source.attributes.stored !== "f32"
-      ? to.emit("Cast", [rows], { to: 1 })
-      : rows;
+    const half = isOp(source!, "parameter") && source.attributes.stored !== "f32";
+    return half && !castTables ? to.emit("Cast", [rows], { to: 1 }) : rows;
   },
-  upsampleNearest: ({ dims }, [x], to) =>
-    to.emit("Resize", [x!, "", "", to.integers(dims)], {
-      mode: "nearest",
-      coordinate_transformation_mode: "asymmetric",
-      nearest_mode: "floor",
-    }),
+  upsampleNearest: ({ dims, inputs }, [x], to) => {
+    const [, , height, width] = dims as [number, number, number, number];
+    const [, , h, w] = inputs[0]!.dims as [number, number, number, number];
+    // Resize divides in f32, which is exact for 2, 4, 8 times as large.
+    if ([height / h, width / w].every((times) => Number.isInteger(Math.log2(times)))) {
+      return to.emit("Resize", [x!, "", "", to.integers(dims)], {
+        mode: "nearest",
+        coordinate_transformation_mode: "asymmetric",
+        nearest_mode: "floor",
+      });
+    }
+    return nearest(nearest(x!, 2, h, height, to), 3, w, width, to);
+  },
 };
