@@ -6,7 +6,7 @@
 import type { CallOptions, Engine, Program } from "../engine/index.js";
 import { dependents, frontier, input, type Value } from "../graph/index.js";
 import { sinusoids, type UnetConfig, unet } from "../models/index.js";
-import type { Dims, Tensor } from "../tensor/index.js";
+import { type Dims, failure, type Tensor } from "../tensor/index.js";
 import { type Checkpoint, Scope } from "../weights/index.js";
 import type { Tensors } from "./memory.js";
 import { listTaps, type Tap } from "./taps.js";
@@ -19,13 +19,23 @@ export interface WrittenUnet {
   text: Value[];
 }
 
-/** Writes the U-Net for latents [1, C, h, w] and texts [1, T, D]; nothing is computed or read yet. */
+/** Writes the U-Net for latents [1, C, h, w] and texts [1, T, D]; nothing is computed or read yet. @throws DiffsightError PIPELINE when the two do not fit */
 export function writeUnet(
   checkpoint: Checkpoint,
   config: UnetConfig,
   latent: Dims,
   text: { states: Dims; pooled: Dims | undefined },
 ): WrittenUnet {
+  const width = text.states[2];
+  const deaf = [...config.down, config.mid, ...config.up].find(
+    ({ attention, crossAttentionDim }) => attention && crossAttentionDim !== width,
+  );
+  if (deaf) {
+    throw failure(
+      "PIPELINE",
+      `${checkpoint.name} has cross_attention_dim ${deaf.crossAttentionDim}, but the text encoders' states are ${width} wide.`,
+    );
+  }
   const w = Scope.of(checkpoint);
   const encoderHiddenStates = input("text", text.states);
   const pooled = config.additionEmbed ? text.pooled : undefined;

@@ -12,7 +12,12 @@ import { failure } from "../tensor/index.js";
 import { clipTokenizer, clipTokenizerFiles } from "../text/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
 import { Autoencoder } from "./autoencoder.js";
-import { type NoiseSchedule, noiseSchedule, parseSchedulerConfig } from "./schedulers/index.js";
+import {
+  type NoiseSchedule,
+  noiseSchedule,
+  parseSchedulerConfig,
+  type SchedulerConfig,
+} from "./schedulers/index.js";
 import { TextEncoder, type TextTower } from "./text.js";
 
 const supported = ["StableDiffusionPipeline", "StableDiffusionXLPipeline"] as const;
@@ -24,7 +29,7 @@ export class Pipeline {
     readonly index: Record<string, unknown>,
     readonly unetConfig: UnetConfig,
     readonly vaeConfig: AutoencoderConfig,
-    readonly schedulerConfig: Record<string, unknown>,
+    readonly schedulerConfig: SchedulerConfig,
     readonly schedule: NoiseSchedule,
   ) {}
 
@@ -51,6 +56,12 @@ export class Pipeline {
     const unetConfig = readUnetConfig(await folder.json("unet/config.json"));
     // These pipelines scale latents and never shift them, whatever the VAE's shift_factor says.
     const vaeConfig = { ...readAutoencoderConfig(await folder.json("vae/config.json")), shiftFactor: 0 };
+    if (unetConfig.additionEmbed && className !== "StableDiffusionXLPipeline") {
+      throw failure(
+        "PIPELINE",
+        `${folder.source}: a U-Net with addition_embed_type ${unetConfig.additionEmbed} needs a StableDiffusionXLPipeline, not a ${className}.`,
+      );
+    }
     if (unetConfig.inChannels !== vaeConfig.latentChannels) {
       const { inChannels } = unetConfig;
       throw failure(
@@ -58,9 +69,10 @@ export class Pipeline {
         `${folder.source}: the U-Net's in_channels ${inChannels} are not the VAE's latent_channels ${vaeConfig.latentChannels} (inpainting and depth models are not supported).`,
       );
     }
-    const schedulerConfig = parseSchedulerConfig(await folder.text("scheduler/scheduler_config.json"));
-    const schedule = noiseSchedule(schedulerConfig);
     const name = className as (typeof supported)[number];
+    const written = parseSchedulerConfig(await folder.text("scheduler/scheduler_config.json"));
+    const schedulerConfig = name === "StableDiffusionPipeline" ? modernized(written) : written;
+    const schedule = noiseSchedule(schedulerConfig);
     return new Pipeline(folder, name, index, unetConfig, vaeConfig, schedulerConfig, schedule);
   }
 
@@ -92,6 +104,19 @@ export class Pipeline {
     }
     const folder = `text_encoder${suffix}`;
     const config = readClipTextConfig(await this.folder.json(`${folder}/config.json`));
-    return { tokenizer: clipTokenizer(files), config, checkpoint: await this.folder.checkpoint(folder) };
+    const checkpoint = await this.folder.checkpoint(folder);
+    if (suffix && !checkpoint.entries.has("text_projection.weight")) {
+      throw failure("PIPELINE", `${checkpoint.name} has no text_projection.weight, which SDXL needs there.`);
+    }
+    return { tokenizer: clipTokenizer(files), config, checkpoint };
   }
+}
+
+/**
+ * Scheduler configs of 2022 leave out or misstate two fields, which diffusers' `StableDiffusionPipeline` overrules in
+ * all configs: the first step is at timestep 1, and no sampler clips, as latents are no pixels.
+ */
+function modernized(config: SchedulerConfig): SchedulerConfig {
+  const clips = config.clip_sample ?? /^(DDIM|DDPM|LCM|TCD)/.test(String(config._class_name));
+  return { ...config, steps_offset: 1, ...(clips === true && { clip_sample: false }) };
 }
