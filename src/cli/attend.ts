@@ -37,7 +37,7 @@ export function define(command: Command, shell: Shell): void {
     .usage("<image> --prompt <text> -o <folder> [flags]")
     .description(
       "Where each word of a text looks in an image: the U-Net's cross-attention, mean over heads and layers.\n\n" +
-        "Writes maps.safetensors (words/<index>-<word>), a picture a word, sheet.png with all of them, and index.json.",
+        "Writes maps.safetensors (words/<index>-<word>), one picture per word, sheet.png with all of them, and index.json.",
     )
     .argument("<image>", "a file, an address, or - for stdin")
     .optionsGroup("What:")

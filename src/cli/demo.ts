@@ -15,7 +15,7 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("[flags]")
     .description(
-      "Everything once, on the embedded model and eight small pictures: what a question changes, where words look, what\n" +
+      "Everything once, on the embedded model and eight small pictures: what a question changes, where words look, what " +
         "features look like, which caption fits, a generated picture, and timings. One HTML page that needs no network.",
     )
     .optionsGroup("What:")

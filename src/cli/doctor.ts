@@ -22,7 +22,7 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("[flags]")
     .description(
-      "Checks that everything works here: runtime, image decoders, processor, memory, devices, the model cache, and the\n" +
+      "Checks that everything works here: runtime, image decoders, processor, memory, devices, the model cache, and the " +
         "embedded model against the reference's numbers. Exits 1 when something is broken, and says what helps.",
     )
     .optionsGroup("What:")

@@ -64,10 +64,10 @@ export function define(command: Command, shell: Shell): void {
       "a file for one image, else a folder (gets manifest.json); - for stdout",
     )
     .option("-p, --prompt <text>", "what to look for: a caption or a question")
-    .option("--prompts <file>", "a prompt an image: the lines of this file, in the order of the images")
+    .option("--prompts <file>", "one prompt per image: the lines of this file, in the order of the images")
     .option(
       "-t, --tap <name>",
-      "where in the network; repeatable (default: U-L1-R1-B0-Cross-Q)",
+      "where in the network (see diffsight taps); repeatable (default: U-L1-R1-B0-Cross-Q)",
       list(String),
     )
     .option("--timestep <t>", "how much noise, 0 to 999; repeatable (default: 50)", list(wholeNumber))

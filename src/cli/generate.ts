@@ -42,7 +42,7 @@ export function define(command: Command, shell: Shell): void {
     .option("--seed <n>", "seed of the noise, as torch's", wholeNumber, 0)
     .option("--size <px|WxH>", "of the picture (default: the model's own)", size)
     .addOption(
-      new Option("--scheduler <name>", "how the steps are taken (default: the model's own)").choices(
+      new Option("--scheduler <name>", "how the steps are taken, if not the model's own way").choices(
         schedulers,
       ),
     );

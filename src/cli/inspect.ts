@@ -19,7 +19,7 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("<model> [flags]")
     .description(
-      "Explains a pipeline, a component or a weight file (safetensors, torch): what it is, how large, what it is good for.\n" +
+      "Explains a pipeline, a component or a weight file (safetensors, torch): what it is, how large, what it is good for.\n\n" +
         "Only headers and configs are read; torch's pickles are never executed.",
     )
     .argument("<model>", "a folder, a file, or an id on the hub")

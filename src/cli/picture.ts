@@ -26,7 +26,7 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("<features> -o <png> [flags]")
     .description(
-      "A picture of features, a row a tensor: principal components as colours, norms, what the text changed, and the\n" +
+      "A picture of features, one row per tensor: principal components as colours, norms, what the text changed, and the " +
         "similarity of all places to one.",
     )
     .argument(
@@ -45,7 +45,7 @@ export function define(command: Command, shell: Shell): void {
     )
     .option("--side <px>", "longer side of each picture", wholeNumber, 192)
     .option("--smooth", "smooth between the cells")
-    .option("--title <text>", "above the picture (default: the file's name)");
+    .option("--title <text>", "above the picture (default: the prompt, or the file's name)");
   outputFlags(command);
   examples(
     command,

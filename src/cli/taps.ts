@@ -19,7 +19,7 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("[filter] [flags]")
     .description(
-      "The places in a model whose features can be taken, in the order in which they are computed, with their shape for\n" +
+      "The places in a model whose features can be taken, in the order in which they are computed, with their shape for " +
         "one image, their memory, and the share of the whole U-Net's work that it takes to get there.",
     )
     .argument("[filter]", "only names that hold this, in either spelling")

@@ -247,7 +247,7 @@ function pngSize(png: Png): { width: number; height: number } {
 function command(lines: readonly string[], scenesFolder: string): string {
   const uses = lines.some((line) => line.includes("$SCENES"));
   const all = [...(uses ? [`SCENES=${scenesFolder}`] : []), ...lines.map((line) => `npx diffsight ${line}`)];
-  return `<pre tabindex="0"><code>${escapeHtml(all.join("\n"))}</code></pre>`;
+  return `<pre><code>${escapeHtml(all.join("\n"))}</code></pre>`;
 }
 
 function note(html: string): string {
