@@ -1,6 +1,6 @@
 /** @file Parity beyond the common shapes: SDXL, v-prediction, odd sizes, rare configs and layouts of files. */
 
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -157,6 +157,20 @@ describe("layouts of files", () => {
       exact,
     );
     await check(eye, golden, golden.case("generate"));
+  });
+});
+
+describe("U-Net configs of 2022", () => {
+  it.each([
+    ["0.6.0", 128],
+    ["0.9.0", 16],
+  ])("of diffusers %s: a size below 64 cells is 64 cells before 0.9", async (version, side) => {
+    const folder = composed("pipeline-layouts", { unet: goldenPath("pipeline-layouts", "bf16", "unet") });
+    const path = join(folder, "unet", "config.json");
+    const config = JSON.parse(readFileSync(path, "utf8"));
+    writeFileSync(path, JSON.stringify({ ...config, _diffusers_version: version }));
+    await using eye = await DiffusionEncoder.fromPretrained(folder, exact);
+    expect(eye.size).toEqual([side, side]);
   });
 });
 

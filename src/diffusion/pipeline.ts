@@ -53,7 +53,10 @@ export class Pipeline {
         `${folder.source} is a ${className}; supported are ${supported.join(" and ")}.`,
       );
     }
-    const unetConfig = readUnetConfig(await folder.json("unet/config.json"));
+    const unetJson = (await folder.json("unet/config.json")) as Record<string, unknown>;
+    const unetConfig = readUnetConfig(
+      className === "StableDiffusionPipeline" ? { ...unetJson, ...trueSize(unetJson) } : unetJson,
+    );
     // These pipelines scale latents and never shift them, whatever the VAE's shift_factor says.
     const vaeConfig = { ...readAutoencoderConfig(await folder.json("vae/config.json")), shiftFactor: 0 };
     if (unetConfig.additionEmbed && className !== "StableDiffusionXLPipeline") {
@@ -110,6 +113,12 @@ export class Pipeline {
     }
     return { tokenizer: clipTokenizer(files), config, checkpoint };
   }
+}
+
+/** Before diffusers 0.9 some U-Nets of 512 px said a sample_size of 32: there, less than 64 means 64. */
+function trueSize({ _diffusers_version: version, sample_size: side }: Record<string, unknown>) {
+  const old = /^0\.[0-8]\./.test(String(version));
+  return old && typeof side === "number" && side < 64 ? { sample_size: 64 } : {};
 }
 
 /**
