@@ -99,6 +99,7 @@ async function compare(
   const differences = Object.fromEntries(
     [...expected].map(([name, tensor]) => [name, difference(results[name]!, tensor)]),
   );
+  note(`${work}: ${(times.peer.median / times.ours.median).toFixed(2)} times as fast`);
   return { work, flops, target, ...times, way, differences };
 }
 

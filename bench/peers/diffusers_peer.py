@@ -116,7 +116,7 @@ def preprocess(image):
 
 
 def extract(parts, image, prompt, out, way):
-    """Image file to features file at guidance 4 and timestep 50. The empty prompt's states are kept between calls."""
+    """Image file to features file, guidance 4, timestep 50. The empty prompt's states are kept between calls."""
     latent = parts.vae.encode(preprocess(image)).latent_dist.mode() * parts.vae.config.scaling_factor
     noise = torch.randn(latent.shape, generator=torch.Generator("cpu").manual_seed(0))
     timestep = torch.tensor([50])
@@ -124,7 +124,7 @@ def extract(parts, image, prompt, out, way):
     if parts.empty is None:
         parts.empty = encode_text(parts, "")
     texts = torch.cat([parts.empty, encode_text(parts, prompt)])
-    u, c = pair(parts, sample, timestep, texts, way)
+    u, c = pair(parts, sample, timestep, texts, way).split(1)
     features = (u + 4 * (c - u)).contiguous()
     save_file({"features": features}, out)
     return {"features": features}
@@ -149,8 +149,8 @@ def work(parts, request, way):
     sample = given["sample"].contiguous(memory_format=LAYOUTS[layout])
     timestep = request["timestep"]
     if name == "unet-pair":
-        u, c = pair(parts, sample, timestep, given["texts"], mode)
-        return {"unconditional": u, "conditional": c}
+        both = pair(parts, sample, timestep, given["texts"], mode)
+        return {"unconditional": both[:1], "conditional": both[1:]}
     return {"output": predict(parts, sample, timestep, given["texts"][:1], name == "unet-tap")}
 
 
