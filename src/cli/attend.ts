@@ -106,6 +106,8 @@ async function attend(source: string, flags: AttendFlags, shell: Shell): Promise
     onTruncate: truncationWarner(shell),
   });
   const chosen = [...wordMaps(maps, flags.word), ...(flags.tokens ? tokenMaps(maps) : [])];
+  if (chosen.length === 0)
+    throw misuse("PROMPT", "The prompt has no words: --tokens shows the other tokens.");
 
   shell.progress.show("drawing");
   const tensors = [...chosen.map(({ tensor, map }) => [tensor, map] as const), ...maps.layers];
@@ -156,7 +158,6 @@ async function attend(source: string, flags: AttendFlags, shell: Shell): Promise
 /** @throws misuse UNKNOWN_WORD */
 function wordMaps(maps: WordMaps, wanted: readonly string[] | undefined): NamedMap[] {
   const found = wanted ? wanted.flatMap((phrase) => occurrences(maps, phrase)) : maps.words;
-  if (found.length === 0) throw misuse("PROMPT", "The prompt has no words: --tokens shows the others.");
   return found.map((word) => {
     const index = maps.words.findIndex(({ start }) => start === word.start);
     return named(`words/${index}-${word.text}`, `${index}-${fileName(word.text)}.png`, {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { DiffusionEncoder, EncodeOptions, Features, Part } from "../diffusion/index.js";
 import type { RawImage } from "../image/index.js";
-import { DiffsightError, failure, misuse } from "../tensor/index.js";
+import { failure, misuse } from "../tensor/index.js";
 import {
   chooseTarget,
   currentEntry,
@@ -27,7 +27,7 @@ import {
   realNumber,
   wholeNumber,
 } from "./flags.js";
-import { expandImages, type NamedImage, readImage } from "./images.js";
+import { expandImages, isOfImage, type NamedImage, readImage } from "./images.js";
 import { openEncoder } from "./open.js";
 import type { Shell } from "./shell.js";
 import { truncationWarner } from "./truncation.js";
@@ -256,11 +256,6 @@ async function wantedRequest(
     fit,
     pool: pool ?? null,
   };
-}
-
-/** Whether an error belongs to one image, so that the others can go on. */
-function isOfImage(error: unknown): error is DiffsightError {
-  return error instanceof DiffsightError && /^(IMAGE_|FILE_|NETWORK$|OUT_OF_MEMORY$)/.test(error.code);
 }
 
 async function promptsFor(

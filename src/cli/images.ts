@@ -2,7 +2,7 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, relative, resolve, sep } from "node:path";
-import { failure, misuse } from "../tensor/index.js";
+import { DiffsightError, failure, misuse } from "../tensor/index.js";
 
 /** An image to look at. */
 export interface NamedImage {
@@ -156,4 +156,9 @@ export async function readImage(source: string): Promise<string | URL | Uint8Arr
       );
   }
   return Buffer.concat(parts);
+}
+
+/** Whether an error belongs to one image alone, so that the others can go on. */
+export function isOfImage(error: unknown): error is DiffsightError {
+  return error instanceof DiffsightError && /^(IMAGE_|FILE_|NETWORK$|OUT_OF_MEMORY$)/.test(error.code);
 }

@@ -1,7 +1,6 @@
 /** @file `diffsight score`: how well texts describe images. */
 
 import { type Command, Option } from "commander";
-import { DiffsightError } from "../tensor/index.js";
 import {
   examples,
   type ImageFlags,
@@ -13,7 +12,7 @@ import {
   repeated,
   wholeNumber,
 } from "./flags.js";
-import { expandImages, readImage } from "./images.js";
+import { expandImages, isOfImage, readImage } from "./images.js";
 import { openEncoder } from "./open.js";
 import type { Shell } from "./shell.js";
 import { truncationWarner } from "./truncation.js";
@@ -103,12 +102,7 @@ async function score(args: readonly string[], flags: ScoreFlags, shell: Shell): 
       if (!flags.json) print(source, scores, i > 0, shell);
     } catch (error) {
       // One image that cannot be read does not stop the others.
-      if (
-        images.length === 1 ||
-        !(error instanceof DiffsightError) ||
-        !/^(IMAGE|FILE)_|^NETWORK$/.test(error.code)
-      )
-        throw error;
+      if (images.length === 1 || !isOfImage(error)) throw error;
       shell.error(error);
       process.exitCode = 1;
     }
