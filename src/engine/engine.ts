@@ -3,6 +3,7 @@
 import {
   availableMemory,
   commonFolder,
+  configureHost,
   derivedFile,
   derivesWeights,
   discardDerived,
@@ -23,7 +24,7 @@ import {
   webgpuKernels,
 } from "../graph/index.js";
 import { aborted, formatDims, misuse, type Tensor } from "../tensor/index.js";
-import type { Device, Feeds, Host, Preset, SessionRequest } from "./host.js";
+import type { Device, Feeds, Host, Preset, RuntimeOptions, SessionRequest } from "./host.js";
 
 export interface EngineOptions {
   /** Where to compute; `auto` takes the first of CUDA, WebGPU and CPU on which a session really can be made. */
@@ -52,6 +53,15 @@ const fastPasses = 4;
 
 export const devices = ["cpu", "webgpu", "cuda"] as const satisfies readonly Device[];
 export const presets = ["fast", "mmap", "low"] as const satisfies readonly Preset[];
+
+/**
+ * Tells the library, before it opens its first model, where a web server has the WebAssembly of onnxruntime-web. Node
+ * has its runtime beside the package: there this does nothing.
+ * @throws DiffsightError RUNTIME_STARTED when a model has been opened already
+ */
+export function configureRuntime(options: RuntimeOptions): void {
+  configureHost(options);
+}
 
 /** A graph ready to run. Its session is made on first use, and again after a cancelled run ended the host. */
 export class Program {

@@ -51,7 +51,7 @@ export interface RuntimeOptions {
 }
 
 export interface HostModule {
-  configureRuntime(options: RuntimeOptions): void;
+  configureHost(options: RuntimeOptions): void;
   openHost(): Host;
   probe(device: Device): Promise<Probe>;
   /** Bytes that can still be used without swapping. */

@@ -5,7 +5,7 @@ import { availableParallelism, freemem, tmpdir } from "node:os";
 import path from "node:path";
 import { Worker } from "node:worker_threads";
 import { failure, Tensor } from "../tensor/index.js";
-import type { Device, Feeds, Host, HostModule, RuntimeOptions, SessionRequest } from "./host.js";
+import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
 import { tryOut } from "./probe.js";
 import type { Call, Reply } from "./worker.js";
 
@@ -74,12 +74,7 @@ export const openHost: HostModule["openHost"] = () => {
   } satisfies Host;
 };
 
-/**
- * Tells the library, before it opens its first model, where a web server has the WebAssembly of onnxruntime-web. Node
- * has its runtime beside the package: there this does nothing.
- * @throws DiffsightError RUNTIME_STARTED when a model has been opened already
- */
-export const configureRuntime: (options: RuntimeOptions) => void = () => {};
+export const configureHost: HostModule["configureHost"] = () => {};
 
 export const probe: HostModule["probe"] = async (device: Device) => {
   if (device === "cpu") return { fusedAttention: true };

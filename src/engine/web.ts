@@ -26,7 +26,7 @@ type Build = keyof typeof builds;
 const runtimes = new Map<Build, Promise<typeof ortTypes>>();
 let folder: string | undefined;
 
-export const configureRuntime: HostModule["configureRuntime"] = ({ wasmPaths }) => {
+export const configureHost: HostModule["configureHost"] = ({ wasmPaths }) => {
   if (runtimes.size > 0) {
     throw misuse(
       "RUNTIME_STARTED",
@@ -36,28 +36,35 @@ export const configureRuntime: HostModule["configureRuntime"] = ({ wasmPaths }) 
   folder = wasmPaths && new URL(wasmPaths, location.href).href.replace(/\/*$/, "/");
 };
 
-/** Where the files of a build are, when they are not those that it finds by itself. */
-function filesOf(build: Build, threads: number): { wasm: string; mjs?: string } | undefined {
-  if (threads === 1) return folder === undefined ? undefined : { wasm: folder + builds[build].wasm };
-  if (folder !== undefined) return { wasm: folder + builds[build].wasm, mjs: folder + threadScript };
-  // Bundlers look for these very words, and put the files' addresses in their place.
+/** The files of the build for CPU where the bundler put them: it looks for these very words. */
+function bundledFiles(): { wasm: string; mjs: string } {
   return {
     wasm: new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url).href,
     mjs: new URL("onnxruntime-web/ort-wasm-simd-threaded.mjs", import.meta.url).href,
   };
 }
 
-function runtime(build: Build, wanted: number): Promise<typeof ortTypes> {
-  const known = runtimes.get(build);
-  if (known) return known;
-  const started = builds[build].load().then((ort) => {
-    const threads = build === "cpu" && globalThis.crossOriginIsolated ? wanted : 1;
-    const files = filesOf(build, threads);
-    if (files) ort.env.wasm.wasmPaths = files;
-    ort.env.wasm.numThreads = threads;
-    return ort as typeof ortTypes;
-  });
+/** Whether a script is there: in place of what no bundler put there, servers send nothing or a page. */
+async function isScript(url: string): Promise<boolean> {
+  const response = await fetch(url, { method: "HEAD" }).catch(() => undefined);
+  return response?.ok === true && /javascript/.test(response.headers.get("content-type") ?? "");
+}
+
+async function start(build: Build, wanted: number): Promise<typeof ortTypes> {
+  const ort = await builds[build].load();
+  const files = folder ? { wasm: folder + builds[build].wasm, mjs: folder + threadScript } : bundledFiles();
+  const mayThread = build === "cpu" && wanted > 1 && globalThis.crossOriginIsolated;
+  const threaded = mayThread && (await isScript(files.mjs));
+  if (threaded) ort.env.wasm.wasmPaths = files;
+  else if (folder) ort.env.wasm.wasmPaths = { wasm: files.wasm };
+  ort.env.wasm.numThreads = threaded ? wanted : 1;
+  return ort as typeof ortTypes;
+}
+
+function runtime(build: Build, threads: number): Promise<typeof ortTypes> {
+  const started = runtimes.get(build) ?? start(build, threads);
   runtimes.set(build, started);
+  started.catch(() => runtimes.delete(build));
   return started;
 }
 

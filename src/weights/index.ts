@@ -1,6 +1,5 @@
 /** @file The weights room's door. */
 
-export { writeFileAtomic } from "#host/weights";
 export {
   type Checkpoint,
   checkpointOf,
@@ -13,3 +12,4 @@ export { ModelFolder, type OpenOptions, openCheckpoint, openModel } from "./fold
 export { type ComponentInspection, type Inspection, inspect, type WeightsInspection } from "./inspect.js";
 export * from "./scope.js";
 export type { ProgressEvent, SourceOptions, WeightFile } from "./source.js";
+export { writeFileAtomic } from "./write.js";
