@@ -115,7 +115,9 @@ function plan(
     conditional: wanted.includes("conditional") || wanted.includes("delta") || (guided && guidance !== 0),
   };
   if (needs.conditional && prompt === undefined) {
-    throw misuse("PROMPT", `Guidance ${guidance} and the parts ${wanted.join(", ")} need a prompt.`);
+    const parts = wanted.filter((part) => part === "conditional" || part === "delta");
+    const what = parts.length > 0 ? `The part ${parts.join(" and ")}` : `Guidance ${guidance}`;
+    throw misuse("PROMPT", `${what} needs a prompt.`);
   }
   for (const tap of taps) {
     if (tap.kind === "map" && wanted.some((part) => part === "guided" || part === "delta")) {

@@ -26,6 +26,8 @@ const schema = z.looseObject({
   num_attention_heads: withDefault(size, 8),
   max_position_embeddings: withDefault(size, 77),
   hidden_act: withDefault(z.enum(activationNames), "quick_gelu"),
+  // Pipelines would then mask the padding; Stable Diffusion's do not.
+  use_attention_mask: only(false, null),
   layer_norm_eps: withDefault(z.number().positive(), 1e-5),
   eos_token_id: withDefault(z.number().int().nonnegative(), 49407),
 });
