@@ -22,7 +22,7 @@ const fromOrtType = Object.fromEntries(
   Object.entries(toOrtType).map(([ours, theirs]) => [theirs, ours]),
 ) as Record<ort.Tensor.Type, DType>;
 
-/** Plain data of a tensor, as it arrives from another thread (where classes are lost). */
+/** Plain data of a tensor, as it arrives from another process (where classes are lost). */
 export type PlainTensor = Pick<Tensor, "dtype" | "dims" | "data">;
 
 export function toOrt(Type: typeof ort.Tensor, { dtype, dims, data }: PlainTensor): ort.Tensor {

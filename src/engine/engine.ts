@@ -96,11 +96,7 @@ export class Program {
     const session = this.#session;
     this.#session = undefined;
     if (this.request.derived) discardDerived(this.request.derived.file);
-    if (session)
-      await this.engine.exclusive(
-        undefined,
-        async (host) => session.host === host && host.release(session.id),
-      );
+    if (session) await this.engine.release(session.host, session.id);
   }
 
   async #open(host: Host): Promise<number> {
@@ -189,42 +185,51 @@ export class Engine {
   }
 
   /**
-   * Runs work alone on the host. When the signal fires the host is ended at once, and the next work gets a new one.
+   * Runs work alone on the host, after what was asked before. When the signal fires the promise rejects at once; a host
+   * in the middle of the work is ended, and the next work gets a new one.
    * @internal
    */
-  async exclusive<T>(signal: AbortSignal | undefined, work: (host: Host) => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(() => this.#guard(signal, work));
+  exclusive<T>(signal: AbortSignal | undefined, work: (host: Host) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(misuse("CLOSED", "This model was released."));
+    let busy: Host | undefined;
+    const turn = this.#queue.then(async () => {
+      if (signal?.aborted) throw aborted();
+      if (!this.#host?.alive) this.#host = openHost();
+      busy = this.#host;
+      try {
+        return await work(busy);
+      } finally {
+        busy = undefined;
+      }
+    });
     this.#queue = turn.catch(() => {});
-    return turn;
-  }
-
-  async #guard<T>(signal: AbortSignal | undefined, work: (host: Host) => Promise<T>): Promise<T> {
-    if (signal?.aborted) throw aborted();
-    if (this.#closed) throw misuse("CLOSED", "This model was released.");
-    this.#host ??= openHost();
-    const host = this.#host;
-    let cancel = () => {};
-    const cancelled = new Promise<never>((_, reject) => {
-      cancel = () => {
-        this.#host = undefined;
-        host.kill();
+    if (!signal) return turn;
+    return new Promise((resolve, reject) => {
+      const cancel = () => {
+        busy?.kill();
         reject(aborted());
       };
-      signal?.addEventListener("abort", cancel, { once: true });
+      if (signal.aborted) cancel();
+      signal.addEventListener("abort", cancel, { once: true });
+      turn.then(resolve, reject).finally(() => signal.removeEventListener("abort", cancel));
     });
-    try {
-      const running = work(host);
-      running.catch(() => {});
-      return await Promise.race([running, cancelled]);
-    } finally {
-      signal?.removeEventListener("abort", cancel);
-    }
   }
 
-  /** Ends the host and frees everything in it. */
+  /**
+   * Frees a session, unless its host is gone already.
+   * @internal
+   */
+  async release(host: Host, session: number): Promise<void> {
+    if (this.#closed || !host.alive) return;
+    await this.exclusive(undefined, async (current) => {
+      if (current === host) await host.release(session);
+    });
+  }
+
+  /** Waits for what was asked before, ends the host and frees everything in it. */
   async dispose(): Promise<void> {
-    await this.#queue;
     this.#closed = true;
+    await this.#queue;
     this.#host?.kill();
     this.#host = undefined;
     for (const file of this.#derived) discardDerived(file);

@@ -8,7 +8,7 @@ export type Device = "cpu" | "webgpu" | "cuda";
 /** How weights are held: see docs/design.md, memory presets. */
 export type Preset = "fast" | "mmap" | "low";
 
-/** A tensor of another session or thread: plain data that can be posted. */
+/** Tensors by name: plain data that can be sent to another process. */
 export type Feeds = Record<string, Tensor>;
 
 export interface SessionRequest {
@@ -29,10 +29,11 @@ export interface SessionRequest {
 
 /** One place where sessions live; `kill` ends it and everything in it at once. */
 export interface Host {
+  /** False once it was ended, or ended by itself: its sessions are gone for good. */
+  readonly alive: boolean;
   create(request: SessionRequest): Promise<number>;
   run(session: number, feeds: Feeds): Promise<Feeds>;
-  /** Ends a session; returns the profile's path when one was asked for. */
-  release(session: number): Promise<string | undefined>;
+  release(session: number): Promise<void>;
   kill(): void;
 }
 

@@ -1,78 +1,117 @@
-/** @file The engine's host in Node: sessions of onnxruntime-node in a worker thread. */
+/** @file The engine's host in Node: sessions of onnxruntime-node in a process of their own. */
 
+import { type ChildProcess, fork } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { availableParallelism, freemem, tmpdir } from "node:os";
 import path from "node:path";
-import { Worker } from "node:worker_threads";
-import { failure, Tensor } from "../tensor/index.js";
+import { fileURLToPath } from "node:url";
+import { failure, Tensor, type TensorData } from "../tensor/index.js";
+import type { PlainTensor } from "./convert.js";
 import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
 import { tryOut } from "./probe.js";
-import type { Call, Reply } from "./worker.js";
+import type { Call, Reply } from "./process.js";
 
 type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;
 
-/** The thread's program; from a checkout it is TypeScript and needs its loader first. */
-const workerFile = import.meta.url.endsWith(".ts") ? "./worker-source.mjs" : "./worker.js";
+/** The process's program; from a checkout it is TypeScript and needs its loader first. */
+const program = fileURLToPath(
+  new URL(import.meta.url.endsWith(".ts") ? "./process-source.mjs" : "./process.js", import.meta.url),
+);
+
+/** Processes that would outlive this one in the middle of a run. */
+const running = new Set<ChildProcess>();
+
+function start(): ChildProcess {
+  if (running.size === 0) process.once("exit", endAll);
+  const child = fork(program, {
+    serialization: "advanced",
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    execArgv: [],
+    env: { ...process.env, NODE_OPTIONS: "" },
+  });
+  running.add(child);
+  child.once("exit", () => {
+    running.delete(child);
+    if (running.size === 0) process.off("exit", endAll);
+  });
+  return child;
+}
+
+function endAll(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
+/** Whether this process stays alive for a child: only while it waits for an answer. */
+function hold(child: ChildProcess, wanted: boolean): void {
+  for (const one of [child, child.channel]) wanted ? one?.ref() : one?.unref();
+}
 
 export const openHost: HostModule["openHost"] = () => {
-  let worker: Worker | undefined;
+  let child: ChildProcess | undefined;
+  let death: string | undefined;
   let next = 0;
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: Error): void }>();
 
-  const failAll = (message: string) => {
-    worker = undefined;
-    for (const { reject } of waiting.values()) reject(failure("ENGINE_DIED", message));
+  const die = (message: string) => {
+    death ??= message;
+    for (const { reject } of waiting.values()) reject(failure("ENGINE_DIED", death));
     waiting.clear();
   };
 
-  const start = (): Worker => {
-    const thread = new Worker(new URL(workerFile, import.meta.url));
-    thread.on("message", (reply: Reply) => {
+  const open = (): ChildProcess => {
+    const opened = start();
+    opened.on("message", (reply: Reply) => {
       const call = waiting.get(reply.id);
       waiting.delete(reply.id);
-      if (waiting.size === 0) thread.unref();
+      if (waiting.size === 0) hold(opened, false);
       if ("error" in reply) call?.reject(failure("ENGINE", reply.error));
       else call?.resolve(reply.result);
     });
-    thread.on(
-      "error",
-      (error) => worker === thread && failAll(`The thread that computes died: ${error.message}`),
-    );
-    thread.on(
-      "exit",
-      (code) => worker === thread && failAll(`The thread that computes ended (exit ${code}).`),
-    );
-    return thread;
+    opened.on("error", (error) => die(`The process that computes failed: ${error.message}.`));
+    opened.on("exit", (code, signal) => {
+      const how = signal === "SIGKILL" ? "was killed; perhaps memory ran out" : `ended (${signal ?? code})`;
+      die(`The process that computes ${how}.`);
+    });
+    return opened;
   };
 
   const call = <T>(message: WithoutId<Call>): Promise<T> => {
-    worker ??= start();
-    worker.ref();
+    if (death !== undefined) return Promise.reject(failure("ENGINE_DIED", death));
+    const to = (child ??= open());
     const id = ++next;
     return new Promise<T>((resolve, reject) => {
+      to.send({ id, ...message });
       waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
-      worker!.postMessage({ id, ...message });
+      hold(to, true);
     });
   };
 
   return {
+    get alive() {
+      return death === undefined;
+    },
     create: (request: SessionRequest) => call<number>({ kind: "create", request }),
     run: async (session: number, feeds: Feeds) => {
-      const results = await call<Feeds>({ kind: "run", session, feeds });
-      // Structured cloning keeps the data and loses the class.
+      const results = await call<Record<string, PlainTensor>>({ kind: "run", session, feeds });
       return Object.fromEntries(
-        Object.entries(results).map(([name, { dtype, dims, data }]) => [name, new Tensor(dtype, dims, data)]),
+        Object.entries(results).map(([name, { dtype, dims, data }]) => [
+          name,
+          new Tensor(dtype, dims, ownData(data)),
+        ]),
       );
     },
-    release: (session: number) => call<string | undefined>({ kind: "release", session }),
+    release: (session: number) => call<void>({ kind: "release", session }),
     kill: () => {
-      const dead = worker;
-      failAll("The thread that computes was ended.");
-      dead?.unref();
-      void dead?.terminate();
+      die("The process that computes was ended.");
+      child?.kill("SIGKILL");
     },
   } satisfies Host;
 };
+
+/** What arrives is a view of the whole message, which would live as long as the smallest part of it. */
+function ownData(data: TensorData): TensorData {
+  return data.byteLength * 2 > data.buffer.byteLength ? data : data.slice();
+}
 
 export const configureHost: HostModule["configureHost"] = () => {};
 

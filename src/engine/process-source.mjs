@@ -1,5 +1,5 @@
-// Starts the thread from a checkout, where its program is TypeScript and needs the loader first.
+// Starts the process from a checkout, where its program is TypeScript and needs the loader first.
 import { register } from "tsx/esm/api";
 
 register();
-await import("./worker.ts");
+await import("./process.ts");

@@ -1,7 +1,9 @@
-/** @file The thread in which sessions live: a run of onnxruntime-node blocks the thread that calls it. */
+/**
+ * @file The process in which sessions live. A run of onnxruntime-node blocks the thread that calls it and cannot be
+ * stopped; ending a thread in the middle of one brings the whole process down, so it is a process that is ended.
+ */
 
 import { closeSync, existsSync, ftruncateSync, openSync, readSync, renameSync, writeSync } from "node:fs";
-import { parentPort } from "node:worker_threads";
 import * as ort from "onnxruntime-node";
 import type { Storage } from "../graph/index.js";
 import { fromOrt, toOrt } from "./convert.js";
@@ -57,7 +59,7 @@ function writeWhole(file: number, bytes: Uint8Array, offset: number): void {
   }
 }
 
-async function handle(call: Call): Promise<{ result: unknown; transfer: ArrayBuffer[] }> {
+async function handle(call: Call): Promise<unknown> {
   if (call.kind === "create") {
     const { request } = call;
     if (request.derived) writeDerived(request.derived);
@@ -65,31 +67,32 @@ async function handle(call: Call): Promise<{ result: unknown; transfer: ArrayBuf
     const options = { ...sessionOptions(request), ...(externalData.length > 0 && { externalData }) };
     const session = await ort.InferenceSession.create(request.model, options);
     sessions.set(call.id, { session, profiled: request.profile !== undefined });
-    return { result: call.id, transfer: [] };
+    return call.id;
   }
   const entry = sessions.get(call.session)!;
   if (call.kind === "release") {
     sessions.delete(call.session);
     if (entry.profiled) entry.session.endProfiling();
     await entry.session.release();
-    return { result: undefined, transfer: [] };
+    return undefined;
   }
   const feeds = Object.fromEntries(
     Object.entries(call.feeds).map(([name, tensor]) => [name, toOrt(ort.Tensor, tensor)]),
   );
   const results = Object.entries(await entry.session.run(feeds));
-  const tensors = results.map(([name, tensor]) => [name, fromOrt(tensor)] as const);
-  const transfer = tensors.map(([, { data }]) => data.buffer as ArrayBuffer);
-  return { result: Object.fromEntries(tensors), transfer };
+  return Object.fromEntries(results.map(([name, tensor]) => [name, fromOrt(tensor)]));
 }
 
-parentPort!.on("message", (call: Call) => {
+process.on("message", (call: Call) => {
+  const reply = (message: Reply) => process.send!(message);
   handle(call).then(
-    ({ result, transfer }) => parentPort!.postMessage({ id: call.id, result } satisfies Reply, transfer),
-    (error: unknown) =>
-      parentPort!.postMessage({
-        id: call.id,
-        error: String((error as Error)?.message ?? error),
-      } satisfies Reply),
+    (result) => reply({ id: call.id, result }),
+    (error: unknown) => reply({ id: call.id, error: String((error as Error)?.message ?? error) }),
   );
 });
+
+// A terminal's Ctrl-C reaches all its processes; the one that asks decides what becomes of the work.
+process.on("SIGINT", () => {});
+
+// Whoever asked is gone. The runtime's own end is skipped: nothing is left to be saved.
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));

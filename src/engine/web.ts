@@ -108,6 +108,9 @@ export const openHost: HostModule["openHost"] = () => {
   const ended = new AbortController();
   let next = 0;
   return {
+    get alive() {
+      return !ended.signal.aborted;
+    },
     async create(request: SessionRequest) {
       const externalData = request.buffers.map(({ location, bytes }) => ({ path: location, data: bytes }));
       for await (const { range, bytes } of fetchRanges(request.ranges, ended.signal)) {
@@ -141,7 +144,6 @@ export const openHost: HostModule["openHost"] = () => {
       inTurn(async () => {
         await sessions.get(id)!.session.release();
         sessions.delete(id);
-        return undefined;
       }),
     kill() {
       ended.abort();
