@@ -24,6 +24,8 @@ interface Run {
   seconds: number;
   /** Largest resident set, pages of files among it. */
   peakBytes: number;
+  /** Pages of files when the resident set was largest, as seen from outside. */
+  fileBytes: number;
 }
 
 /** Runs the command to its end; the kernel keeps the largest resident set (VmHWM) while the process lives. */
@@ -36,11 +38,14 @@ function run(flags: readonly string[]): Promise<Run> {
     });
     let errors = "";
     child.stderr.on("data", (text) => (errors += text));
-    let peakBytes = 0;
+    let [peakBytes, largest, fileBytes] = [0, 0, 0];
     const look = () => {
       try {
         const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
-        peakBytes = Math.max(peakBytes, 1024 * Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0));
+        const bytes = (field: string) =>
+          1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0);
+        peakBytes = Math.max(peakBytes, bytes("VmHWM"));
+        if (bytes("VmRSS") > largest) [largest, fileBytes] = [bytes("VmRSS"), bytes("RssFile")];
       } catch {
         // It has ended between two looks.
       }
@@ -49,7 +54,7 @@ function run(flags: readonly string[]): Promise<Run> {
     child.on("error", reject);
     child.on("exit", (code) => {
       clearInterval(timer);
-      if (code === 0) resolve({ seconds: (performance.now() - start) / 1000, peakBytes });
+      if (code === 0) resolve({ seconds: (performance.now() - start) / 1000, peakBytes, fileBytes });
       else reject(new Error(`diffsight ${flags.join(" ")} ended with ${code}:\n${errors.slice(-2000)}`));
     });
   });
@@ -64,6 +69,8 @@ function extractFlags({ folder, scratch, threads }: Bench, image: string, memory
 export interface MemoryUse {
   checkpoint: string;
   peakBytes: number;
+  /** Pages of files among it. */
+  fileBytes: number;
   /** Bytes of the weights that the largest phase uses, counted as f32 and as stored. */
   weightsF32: number;
   weightsStored: number;
@@ -77,10 +84,11 @@ export async function measureMemory(bench: Bench): Promise<MemoryUse> {
   await eye.release();
   const image = await writeImage(bench.scratch, 0);
   const asked = ["--prompt", "is the dog facing left?", "--guidance", "4"];
-  const { peakBytes } = await run([...extractFlags(bench, image, "low"), ...asked]);
+  const { peakBytes, fileBytes } = await run([...extractFlags(bench, image, "low"), ...asked]);
   return {
     checkpoint: path.basename(bench.folder),
     peakBytes,
+    fileBytes,
     weightsF32: parameterBytes([tap], "f32"),
     weightsStored: parameterBytes([tap]),
   };
