@@ -53,7 +53,7 @@ describe.skipIf(!hasChromium)(`in the browser ${needsChromium}`, () => {
     };
     site = await serve(folders);
     isolated = await serve(folders, isolation);
-    browser = await launch();
+    browser = await launch(["--host-resolver-rules=MAP insecure.test 127.0.0.1"]);
   });
 
   afterAll(async () => {
@@ -263,6 +263,21 @@ describe.skipIf(!hasChromium)(`in the browser ${needsChromium}`, () => {
       expectClose(found, golden.tensor(entry), entry.atol!, key, 4);
     }
     expect(page.workers().length).toBe(1);
+    await page.close();
+  });
+
+  it("computes in pages from plain http, and says what they lack", async () => {
+    const { page } = await open({ ...site, url: site.url.replace("127.0.0.1", "insecure.test") });
+    const said = await page.evaluate(async () => {
+      const address = "/golden/pipeline-sd21";
+      const refused = await diffsight.DiffusionEncoder.fromPretrained(address, { device: "webgpu" }).catch(
+        ({ message }) => message,
+      );
+      const eye = await diffsight.DiffusionEncoder.fromPretrained(address);
+      const { features } = await eye.encode(`${address}/images/a.png`, { size: 64, prompt: "a" });
+      return [isSecureContext, refused, features.dims];
+    });
+    expect(said).toEqual([false, expect.stringContaining("serve this one over https"), [1, 24, 2, 2]]);
     await page.close();
   });
 

@@ -3,6 +3,7 @@
  * work is remembered under what it depends on, so that the next question about a picture costs one pass.
  */
 
+import { fingerprint } from "#host/diffusion";
 import type { CallOptions, Engine } from "../engine/index.js";
 import type { Value } from "../graph/index.js";
 import {
@@ -187,9 +188,8 @@ export class Eye {
       fit: fit === "native" ? "squash" : fit,
       filter: "lanczos",
     });
-    const digest = await crypto.subtle.digest("SHA-256", image.data as Uint8Array<ArrayBuffer>);
-    const hash = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return { key: `${width}x${height}:${hash}`, image, latent: this.latentDims([width, height]) };
+    const key = `${width}x${height}:${await fingerprint(image.data)}`;
+    return { key, image, latent: this.latentDims([width, height]) };
   }
 
   #native(image: RgbImage): readonly [number, number] {

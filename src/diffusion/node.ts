@@ -1,7 +1,13 @@
-/** @file Where the embedded model lies in Node. */
+/** @file What the diffusion room asks of Node. */
 
+import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 
 /** The pipeline folder that is used when no model is named. */
 export const embeddedModel: () => string = () =>
   fileURLToPath(new URL("../../assets/micro/sd", import.meta.url));
+
+/** A name that equal bytes share and others do not. */
+export async function fingerprint(bytes: Uint8Array): Promise<string> {
+  return createHash("sha256").update(bytes).digest("hex");
+}

@@ -2,7 +2,7 @@
 
 import type * as ortTypes from "onnxruntime-web";
 import { rangeLocation } from "../graph/index.js";
-import { aborted, type DiffsightError, failure, misuse, Tensor } from "../tensor/index.js";
+import { aborted, DiffsightError, failure, misuse, Tensor } from "../tensor/index.js";
 import { fromOrt, toOrt } from "./convert.js";
 import { fetchRanges } from "./fetch-ranges.js";
 import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
@@ -80,10 +80,9 @@ function inTurn<T>(work: () => Promise<T>): Promise<T> {
 }
 
 function explained(cause: unknown): DiffsightError {
-  if (cause instanceof Error && "code" in cause && typeof cause.code === "string")
-    return cause as DiffsightError;
+  if (cause instanceof DiffsightError) return cause;
   const said = cause instanceof Error ? cause.message : String(cause);
-  if (/fetching of the wasm failed|no available backend found|initializeWebAssembly/.test(said)) {
+  if (/no available backend.*(wasm|WebAssembly|module)|initializeWebAssembly/is.test(said)) {
     const files = [...Object.values(builds).map(({ wasm }) => wasm), threadScript].join(", ");
     const remedy = `serve ${files} of onnxruntime-web and name their folder with configureRuntime({ wasmPaths })`;
     return failure(
@@ -148,10 +147,10 @@ export const openHost: HostModule["openHost"] = () => {
     kill() {
       ended.abort();
       // What runs now cannot be stopped: the sessions go when it has ended.
-      void inTurn(async () => {
+      inTurn(async () => {
         for (const { session } of sessions.values()) await session.release();
         sessions.clear();
-      });
+      }).catch(() => {});
     },
   } satisfies Host;
 };

@@ -16,8 +16,9 @@ export interface Bundle {
 /** Builds the page of a folder (its index.html, or what `config` names) into another. */
 export async function bundle(page: string, outDir: string, config: InlineConfig = {}): Promise<Bundle> {
   const warnings: string[] = [];
-  const onLog: Rolldown.InputOptions["onLog"] = (level, { message }) => {
-    if (level === "warn") warnings.push(message);
+  const onLog: Rolldown.InputOptions["onLog"] = (level, { code, message }) => {
+    // That the machine was slow is no fault of the bundle.
+    if (level === "warn" && code !== "PLUGIN_TIMINGS") warnings.push(message);
   };
   const common: InlineConfig = {
     root: page,
