@@ -95,7 +95,8 @@ export class Program {
   async release(): Promise<void> {
     const session = this.#session;
     this.#session = undefined;
-    if (this.request.derived) discardDerived(this.request.derived.file);
+    const { derived, copies } = this.request;
+    for (const { file } of derived ? [derived, ...copies] : copies) discardDerived(file);
     if (session) await this.engine.release(session.host, session.id);
   }
 
@@ -152,12 +153,16 @@ export class Engine {
     const preset = this.#preset(draft.parameterBytes);
     const kernels = this.options.kernels ?? this.#kernels(preset);
     const file = preset === "fast" && derivesWeights ? derivedFile() : undefined;
-    const files = new Set(draft.ranges.map((range) => range.file));
-    const { folder, locate } = commonFolder(file === undefined ? [...files] : [...files, file]);
+    // A runtime that opens files cannot be handed bytes beside them: what lies in memory gets a file.
+    const placed = new Map(opensFiles ? draft.buffers.map(({ bytes }) => [bytes, derivedFile()]) : []);
+    const files = new Set([...draft.ranges.map((range) => range.file), ...placed.values()]);
+    if (file !== undefined) files.add(file);
+    const { folder, locate } = commonFolder([...files]);
     const graph = encodeGraph(outputs, {
       given,
       locate,
       kernels,
+      placed,
       handed: !opensFiles,
       ...(file && { derivedLocation: locate(file) }),
     });
@@ -167,8 +172,10 @@ export class Engine {
     const threads = preset === "fast" ? this.threads : Math.min(this.threads, steadyThreads);
     const { profile } = this.options;
     const prepared = file !== undefined && derived.bytes > 0 ? { ...derived, file } : undefined;
-    if (prepared) this.#derived.add(prepared.file);
-    const request = { model, folder, buffers, ranges, derived: prepared, device, preset, threads, profile };
+    const copies = [...placed].map(([bytes, file]) => ({ bytes, file }));
+    for (const one of prepared ? [prepared, ...copies] : copies) this.#derived.add(one.file);
+    const weights = { buffers, ranges, copies, derived: prepared };
+    const request = { model, folder, ...weights, device, preset, threads, profile };
     return new Program(this, graph.inputs, request, draft.parameterBytes);
   }
 

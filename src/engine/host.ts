@@ -16,6 +16,8 @@ export interface SessionRequest {
   /** The folder that the model's external data is relative to. */
   folder?: string | undefined;
   buffers: { location: string; bytes: Uint8Array }[];
+  /** Weights in memory for which the model names a file, to be written before the session is made. */
+  copies: { file: string; bytes: Uint8Array }[];
   /** The weights in files, for a host that must fetch them. */
   ranges: FileRange[];
   /** Weights to be computed before the session is made, and the file that they are kept in. */

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { rename, writeFile } from "node:fs/promises";
 import { availableParallelism, freemem, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -90,7 +91,10 @@ export const openHost: HostModule["openHost"] = () => {
     get alive() {
       return death === undefined;
     },
-    create: (request: SessionRequest) => call<number>({ kind: "create", request }),
+    create: async ({ copies, ...request }: SessionRequest) => {
+      for (const { file, bytes } of copies) await writeOnce(file, bytes);
+      return call<number>({ kind: "create", request: { ...request, copies: [] } });
+    },
     run: async (session: number, feeds: Feeds) => {
       const results = await call<Record<string, PlainTensor>>({ kind: "run", session, feeds });
       return Object.fromEntries(
@@ -107,6 +111,12 @@ export const openHost: HostModule["openHost"] = () => {
     },
   } satisfies Host;
 };
+
+async function writeOnce(file: string, bytes: Uint8Array): Promise<void> {
+  if (existsSync(file)) return;
+  await writeFile(`${file}.unfinished`, bytes, { mode: 0o600 });
+  await rename(`${file}.unfinished`, file);
+}
 
 /** What arrives is a view of the whole message, which would live as long as the smallest part of it. */
 function ownData(data: TensorData): TensorData {

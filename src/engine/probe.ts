@@ -23,6 +23,7 @@ export async function tryOut(host: Host, device: Device): Promise<Probe> {
     const session = await host.create({
       model,
       buffers: [],
+      copies: [],
       ranges: [],
       device,
       preset: "fast",

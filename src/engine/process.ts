@@ -63,9 +63,7 @@ async function handle(call: Call): Promise<unknown> {
   if (call.kind === "create") {
     const { request } = call;
     if (request.derived) writeDerived(request.derived);
-    const externalData = request.buffers.map(({ location, bytes }) => ({ path: location, data: bytes }));
-    const options = { ...sessionOptions(request), ...(externalData.length > 0 && { externalData }) };
-    const session = await ort.InferenceSession.create(request.model, options);
+    const session = await ort.InferenceSession.create(request.model, sessionOptions(request));
     sessions.set(call.id, { session, profiled: request.profile !== undefined });
     return call.id;
   }

@@ -17,6 +17,8 @@ export interface EncodeOptions {
   handed?: boolean;
   /** Where the runtime will find derived weights. */
   derivedLocation?: string;
+  /** Files that weights in memory have been given, for a runtime that opens files. */
+  placed?: ReadonlyMap<Uint8Array, string>;
 }
 
 export interface EncodedGraph {
@@ -33,13 +35,13 @@ export interface EncodedGraph {
   parameterBytes: number;
 }
 
+/** Up to so many bytes a weight in memory is written into the model itself. */
+const inlineBytes = 1024;
+
 /** What a model calls a range that the runtime is handed. */
 export function rangeLocation({ file, offset, length }: FileRange): string {
   return `${file}#${offset}+${length}`;
 }
-
-/** Below this a weight in memory is written into the model itself. */
-const inlineBytes = 1024;
 
 /**
  * Writes the values as one ONNX model. Only what they need is in it.
@@ -53,6 +55,7 @@ export function encodeGraph(
     locate = (file) => file,
     handed = false,
     derivedLocation = "derived",
+    placed = new Map(),
   }: EncodeOptions = {},
 ): EncodedGraph {
   const to = new Emitter(derivedLocation);
@@ -86,10 +89,16 @@ export function encodeGraph(
     } else if (storage.bytes.length <= inlineBytes) {
       to.initializers.push({ name, dtype: stored, dims, data: { raw: storage.bytes } });
     } else {
-      const location = `memory/${buffers.length}`;
-      buffers.push({ location, bytes: storage.bytes });
-      const data = { location, offset: 0, length: storage.bytes.length };
-      to.initializers.push({ name, dtype: stored, dims, data });
+      const { bytes } = storage;
+      const file = placed.get(bytes);
+      const location = file === undefined ? `memory/${buffers.length}` : locate(file);
+      if (file === undefined) buffers.push({ location, bytes });
+      to.initializers.push({
+        name,
+        dtype: stored,
+        dims,
+        data: { location, offset: 0, length: bytes.length },
+      });
     }
     return name;
   };
