@@ -109,7 +109,7 @@ describe("misuse exits 2 and says what is allowed", () => {
     ["an unknown tap", ["extract", box, "-o", "x", "--tap", "U-L1-R7-B0-Cross-Q"], /Near: up-level1-repeat/],
     ["a timestep outside", ["extract", box, "-o", "x", "--timestep", "50,1000"], /1000 .* 0 to 999/],
     ["a size between", ["attend", box, "-p", "a box", "-o", "x", "--size", "66"], /66 px .* nearest is 68/],
-    ["delta without a prompt", ["extract", box, "-o", "x", "--part", "delta"], /need a prompt/],
+    ["delta without a prompt", ["extract", box, "-o", "x", "--part", "delta"], /part delta needs a prompt/],
     ["half precision", ["score", box, "-t", "x", "--dtype", "f16"], /computing is in f32.*Use auto or f32/],
     ["a word that is not there", ["attend", box, "-p", "a box", "-w", "dog", "-o", "x"], /Its words: a, box/],
     ["many images for one file", ["extract", box, scene("chair"), "-o", "x.npy"], /2 images: give a folder/],

@@ -59,7 +59,7 @@ describe("an encoded prompt", () => {
       ids,
       tokens: kept,
       words,
-    } = tokenizer.encode("dog ".repeat(9) + "dogs Red sofa", {
+    } = tokenizer.encode(`${"dog ".repeat(9)}dogs Red sofa`, {
       onTruncate: (truncation) => void (told = truncation),
     });
     expect(ids).toHaveLength(12);
