@@ -110,13 +110,14 @@ function summarizeTrace(events: readonly TraceEvent[], rounds: number): Pick<Pro
   return { seconds: total, times: [...times.values()].sort((a, b) => b.seconds - a.seconds) };
 }
 
-/** Shapes of floats; small ones (sizes, axes, scalars) are left out. */
+/** Shapes, equal ones counted; small ones (sizes, axes, scalars) are left out. */
 function write(shapes: readonly Shape[] = []): string {
-  return shapes
-    .flatMap((shape) => Object.values(shape))
-    .filter((dims) => dims.reduce((product, size) => product * size, 1) > 64)
-    .map((dims) => dims.join("x"))
-    .join(" ");
+  const counts = new Map<string, number>();
+  for (const dims of shapes.flatMap((shape) => Object.values(shape))) {
+    if (dims.reduce((product, size) => product * size, 1) <= 64) continue;
+    counts.set(dims.join("x"), (counts.get(dims.join("x")) ?? 0) + 1);
+  }
+  return [...counts].map(([shape, times]) => (times > 1 ? `${times} of ${shape}` : shape)).join(" ");
 }
 
 /** The split by operator, and the shapes that take longest. */
