@@ -21,6 +21,7 @@ export interface EmitOptions {
 
 export class Emitter {
   readonly nodes: OnnxNode[] = [];
+  readonly casts: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];
   readonly derivedParts: DerivedPart[] = [];
   derivedBytes = 0;
@@ -46,10 +47,18 @@ export class Emitter {
   name(value: Value): string {
     const known = this.#names.get(value);
     if (known !== undefined) return known;
-    const name = this.#half.has(value)
-      ? this.emit("Cast", [this.stored(value)], { to: 1 })
-      : this.stored(value);
+    const name = this.#half.has(value) ? this.#cast(this.stored(value)) : this.stored(value);
     this.#names.set(value, name);
+    return name;
+  }
+
+  /**
+   * Casts of weights stand before all other nodes. The runtime goes back from the results and takes what stands last
+   * first: so each cast is computed just before its use, not all of them at the start, and its memory is free after.
+   */
+  #cast(stored: string): string {
+    const name = this.fresh("Cast");
+    this.casts.push({ opType: "Cast", domain: "", inputs: [stored], outputs: [name], attributes: { to: 1 } });
     return name;
   }
 

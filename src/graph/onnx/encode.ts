@@ -145,6 +145,11 @@ export function encodeGraph(
     return { name, dtype: value.dtype, dims: value.dims };
   });
   const derived = { bytes: to.derivedBytes, parts: to.derivedParts };
-  const model = encodeModel({ nodes: to.nodes, initializers: to.initializers, inputs, outputs: results });
+  const model = encodeModel({
+    nodes: [...to.casts, ...to.nodes],
+    initializers: to.initializers,
+    inputs,
+    outputs: results,
+  });
   return { model, inputs, outputs: results, ranges, buffers, derived, parameterBytes };
 }
