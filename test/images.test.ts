@@ -128,7 +128,7 @@ it("every file of the goldens is an image that decodes from bytes alike", async 
   }
 });
 
-const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const browserPath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
 
 describe.skipIf(!existsSync(browserPath))("in the browser (needs Chromium: apt-get install chromium)", () => {
   let browser: Browser;
