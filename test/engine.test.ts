@@ -8,7 +8,18 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 import { Engine, presets } from "../src/engine/index.js";
-import { add, input, linear, matmul, mul, parameter, type Value } from "../src/graph/index.js";
+import {
+  add,
+  groupNorm,
+  input,
+  linear,
+  matmul,
+  mean,
+  mul,
+  parameter,
+  sum,
+  type Value,
+} from "../src/graph/index.js";
 import { type DiffsightError, type DType, Tensor } from "../src/tensor/index.js";
 import { Bench, bytesOf, expectExact } from "./reference/bench.js";
 
@@ -108,6 +119,28 @@ describe("runs", () => {
     const program = engine.compile({ y: add(x, 1) });
     await expect(program.run({})).rejects.toThrow("Input x must be [2], not nothing.");
     await expect(program.run({ x: Tensor.f32([3]) })).rejects.toMatchObject({ code: "SHAPE", misuse: true });
+  });
+
+  it("give the same bits wherever the numbers lie in memory", async () => {
+    await using engine = await Engine.open({ device: "cpu" });
+    const bench = new Bench(8);
+    const numbers = bench.random([3, 9, 5, 2]).toFloat32();
+    const fed = input("fed", [3, 9, 5, 2]);
+    const weight = bench.parameter([9]);
+    const y = groupNorm(fed, weight, weight, { groups: 3, eps: 1e-6 });
+    const program = engine.compile({ y, sum: sum(fed, 0, 2, 3), mean: mean(fed, 1) });
+    const seen = new Set<string>();
+    for (let offset = 0; offset < 16; offset++) {
+      const data = new Float32Array(600).subarray(offset, offset + numbers.length);
+      data.set(numbers);
+      const results = await program.run({ fed: new Tensor("f32", fed.dims, data) });
+      seen.add(
+        Object.values(results)
+          .map((one) => Buffer.from(bytesOf(one)).toString("hex"))
+          .join(),
+      );
+    }
+    expect(seen.size).toBe(1);
   });
 
   it("that are asked at once keep their order and their numbers apart", async () => {
