@@ -40,17 +40,18 @@ function explicitAttention(
   bias: string | undefined,
   to: Emitter,
 ): string {
-  const apart = (name: string, { dims: [batch, length, channels] }: Value) =>
-    to.transpose(to.reshape(name, [batch!, length!, heads, channels! / heads]), [0, 2, 1, 3]);
-  const [queries, keys, values] = [apart(q, inputs[0]!), apart(k, inputs[1]!), apart(v, inputs[2]!)];
+  const apart = (name: string, { dims: [batch, length, channels] }: Value, order: readonly number[]) =>
+    to.transpose(to.reshape(name, [batch!, length!, heads, channels! / heads]), order);
+  const queries = to.emit("Mul", [apart(q, inputs[0]!, [0, 2, 1, 3]), to.floats([], [scale])]);
+  const keys = apart(k, inputs[1]!, [0, 2, 3, 1]);
+  const values = apart(v, inputs[2]!, [0, 2, 1, 3]);
   const [batch, length] = dims as [number, number, number];
   const parts = Math.ceil((4 * batch * heads * length * inputs[1]!.dims[1]!) / largestScores);
   const size = Math.ceil(length / parts);
   const seen: string[] = [];
   for (let from = 0; from < length; from += size) {
     const some = (x: string) => (parts === 1 ? x : to.slice(x, 2, from, Math.min(from + size, length)));
-    const fused = { transB: 1, alpha: { float: scale } };
-    const scores = to.emit("FusedMatMul", [some(queries), keys], fused, microsoft);
+    const scores = to.emit("MatMul", [some(queries), keys]);
     const biased = bias ? to.emit("Add", [scores, some(bias)]) : scores;
     seen.push(to.emit("MatMul", [to.emit("Softmax", [biased], { axis: -1 }), values]));
   }
