@@ -7,7 +7,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
-import { Engine, presets } from "../src/engine/index.js";
+import { Engine, type Preset, presets } from "../src/engine/index.js";
 import {
   add,
   groupNorm,
@@ -17,6 +17,7 @@ import {
   mean,
   mul,
   parameter,
+  steadyThreads,
   sum,
   type Value,
 } from "../src/graph/index.js";
@@ -110,6 +111,27 @@ describe("options", () => {
     await expect(opened).rejects.toThrow(
       /^Nothing can run on the device "cuda" here: .+ Allowed: auto, cpu\.$/,
     );
+  });
+});
+
+describe("choices", () => {
+  it("take the preset by the number of passes, unless it is named", async () => {
+    const preset = async (options: object) => {
+      await using engine = await Engine.open({ device: "cpu", ...options });
+      return engine.compile({ y: add(x, 1) }).request.preset;
+    };
+    expect(await preset({ passes: 1 })).toBe("mmap");
+    expect(await preset({ passes: 100 })).toBe("fast");
+    expect(await preset({ passes: 100, memory: "low" })).toBe("low");
+  });
+
+  it("use no more threads in place than keep the bits", async () => {
+    const threads = async (memory: Preset) => {
+      await using engine = await Engine.open({ device: "cpu", memory, threads: 32 });
+      return engine.compile({ y: add(x, 1) }).request.threads;
+    };
+    expect(await threads("mmap")).toBe(steadyThreads);
+    expect(await threads("fast")).toBe(32);
   });
 });
 

@@ -2,17 +2,8 @@
 
 import { expect } from "vitest";
 import type { Engine } from "../../src/engine/index.js";
-import {
-  constant,
-  type EncodeOptions,
-  input,
-  isOp,
-  parameter,
-  type Storage,
-  topologicalOrder,
-  type Value,
-} from "../../src/graph/index.js";
-import { count, type Dims, type DType, formatDims, Tensor, TorchGenerator } from "../../src/tensor/index.js";
+import { constant, input, isOp, parameter, type Value } from "../../src/graph/index.js";
+import { type Dims, type DType, formatDims, Tensor, TorchGenerator } from "../../src/tensor/index.js";
 import { evaluate } from "./evaluate.js";
 import { type Numbers, numbersOf } from "./numbers.js";
 
@@ -57,7 +48,7 @@ export class Bench {
         .toFloat32()
         .map((one) => one / Math.sqrt(fan)),
     );
-    return parameter("weight", dims, stored, { bytes: bytesOf(tensor.to(stored)) } satisfies Storage);
+    return parameter("weight", dims, stored, { bytes: bytesOf(tensor.to(stored)) });
   }
 
   constant(dims: Dims, spread?: Spread): Value {
@@ -113,16 +104,12 @@ export function mistakes(
 }
 
 /** Runs everything the bench holds as one graph. */
-export async function compute(
-  engine: Engine,
-  bench: Bench,
-  options: Pick<EncodeOptions, "given"> = {},
-): Promise<Record<string, Tensor>> {
-  const program = engine.compile(bench.outputs, options);
-  const needed = new Set(program.inputs.map(({ name }) => name));
-  const feeds = Object.fromEntries(Object.entries(bench.feeds).filter(([name]) => needed.has(name)));
+export async function compute(engine: Engine, bench: Bench): Promise<Record<string, Tensor>> {
+  const program = engine.compile(bench.outputs);
   try {
-    return await program.run(feeds);
+    return await program.run(
+      Object.fromEntries(program.inputs.map(({ name }) => [name, bench.feeds[name]!])),
+    );
   } finally {
     await program.release();
   }
@@ -132,9 +119,4 @@ export async function compute(
 export async function expectExact(engine: Engine, bench: Bench, relative = 2e-5): Promise<void> {
   const expected = evaluate(bench.outputs, bench.feeds);
   expect(mistakes(bench, await compute(engine, bench), expected, relative)).toEqual([]);
-}
-
-/** Elements of the largest value, which bounds the evaluator's work. */
-export function largestValue(outputs: Iterable<Value>): number {
-  return Math.max(...topologicalOrder(outputs).map(({ dims }) => count(dims)));
 }
