@@ -22,13 +22,25 @@ export function command(): { label: string; argv: string[] } {
 
 interface Run {
   seconds: number;
-  /** Largest resident set, pages of files among it. */
+  /** Most physical memory of all processes together, pages of files among it. */
   peakBytes: number;
-  /** Pages of files when the resident set was largest, as seen from outside. */
+  /** Pages of files at that moment. */
   fileBytes: number;
 }
 
-/** Runs the command to its end; the kernel keeps the largest resident set (VmHWM) while the process lives. */
+/** A process and those that it started. */
+function tree(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  return [pid, ...(children === "" ? [] : children.split(" ").flatMap((child) => tree(Number(child))))];
+}
+
+/** Bytes of physical memory of a process; pages that several processes share are divided among them. */
+function resident(pid: number, field: "Pss" | "Pss_File"): number {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  return 1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(rollup)?.[1] ?? 0);
+}
+
+/** Runs the command to its end, and watches the memory of all its processes together. */
 function run(flags: readonly string[]): Promise<Run> {
   return new Promise((resolve, reject) => {
     const start = performance.now();
@@ -38,19 +50,19 @@ function run(flags: readonly string[]): Promise<Run> {
     });
     let errors = "";
     child.stderr.on("data", (text) => (errors += text));
-    let [peakBytes, largest, fileBytes] = [0, 0, 0];
+    let [peakBytes, fileBytes] = [0, 0];
     const look = () => {
       try {
-        const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
-        const bytes = (field: string) =>
-          1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0);
-        peakBytes = Math.max(peakBytes, bytes("VmHWM"));
-        if (bytes("VmRSS") > largest) [largest, fileBytes] = [bytes("VmRSS"), bytes("RssFile")];
+        const pids = tree(child.pid!);
+        const sum = (field: "Pss" | "Pss_File") =>
+          pids.reduce((total, pid) => total + resident(pid, field), 0);
+        const bytes = sum("Pss");
+        if (bytes > peakBytes) [peakBytes, fileBytes] = [bytes, sum("Pss_File")];
       } catch {
-        // It has ended between two looks.
+        // One has ended between two looks.
       }
     };
-    const timer = setInterval(look, 5);
+    const timer = setInterval(look, 20);
     child.on("error", reject);
     child.on("exit", (code) => {
       clearInterval(timer);

@@ -249,7 +249,7 @@ async function main(): Promise<void> {
       ];
       const head = [
         "checkpoint",
-        "peak resident (VmHWM)",
+        "peak of all processes (PSS)",
         "of it files",
         "weights of the largest phase",
         "ratio",
