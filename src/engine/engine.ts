@@ -201,7 +201,7 @@ export class Engine {
     let busy: Host | undefined;
     const turn = this.#queue.then(async () => {
       if (signal?.aborted) throw aborted();
-      if (!this.#host?.alive) this.#host = openHost();
+      if (!this.#host?.alive) this.#host = openHost({ frugal: this.options.memory === "low" });
       busy = this.#host;
       try {
         return await work(busy);

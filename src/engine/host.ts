@@ -55,7 +55,8 @@ export interface RuntimeOptions {
 
 export interface HostModule {
   configureHost(options: RuntimeOptions): void;
-  openHost(): Host;
+  /** @param frugal gives memory back at once, at the price of asking for it again */
+  openHost(options?: { frugal?: boolean }): Host;
   probe(device: Device): Promise<Probe>;
   /** Bytes that can still be used without swapping. */
   availableMemory(): number;

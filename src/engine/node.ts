@@ -22,13 +22,16 @@ const program = fileURLToPath(
 /** Processes that would outlive this one in the middle of a run. */
 const running = new Set<ChildProcess>();
 
-function start(): ChildProcess {
+/** Buffers above this go back to the system as soon as they are free, where the C library knows these names. */
+const frugalMemory = { MALLOC_MMAP_THRESHOLD_: "65536", MALLOC_TRIM_THRESHOLD_: "65536" };
+
+function start(frugal: boolean): ChildProcess {
   if (running.size === 0) process.once("exit", endAll);
   const child = fork(program, {
     serialization: "advanced",
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     execArgv: [],
-    env: { ...process.env, NODE_OPTIONS: "" },
+    env: { ...process.env, ...(frugal && frugalMemory), NODE_OPTIONS: "" },
   });
   running.add(child);
   child.once("exit", () => {
@@ -47,7 +50,7 @@ function hold(child: ChildProcess, wanted: boolean): void {
   for (const one of [child, child.channel]) wanted ? one?.ref() : one?.unref();
 }
 
-export const openHost: HostModule["openHost"] = () => {
+export const openHost: HostModule["openHost"] = ({ frugal = false } = {}) => {
   let child: ChildProcess | undefined;
   let death: string | undefined;
   let next = 0;
@@ -60,7 +63,7 @@ export const openHost: HostModule["openHost"] = () => {
   };
 
   const open = (): ChildProcess => {
-    const opened = start();
+    const opened = start(frugal);
     opened.on("message", (reply: Reply) => {
       const call = waiting.get(reply.id);
       waiting.delete(reply.id);
