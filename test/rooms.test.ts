@@ -14,9 +14,15 @@ const rooms = [
   ["engine"],
   ["weights"],
   ["text", "image"],
+  ["diorama"],
   ["models"],
   ["diffusion"],
-  ["cli"],
+  ["vlm"],
+  ["data"],
+  ["training"],
+  ["evaluation"],
+  ["jobs"],
+  ["server", "cli"],
 ];
 
 /** Runs in the browser too: hosts are reached through #host only. */
