@@ -1,0 +1,39 @@
+/** @file Hashes: of files, against damage, and of what something is made from, as its address. */
+
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
+import { failure } from "../tensor/index.js";
+
+/** SHA-256 in hexadecimal. */
+export function hashBytes(...parts: readonly (Uint8Array | string)[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return hash.digest("hex");
+}
+
+/** SHA-256 of a file, read piece by piece. @throws FILE_ACCESS */
+export async function hashFile(path: string, { signal }: { signal?: AbortSignal } = {}): Promise<string> {
+  const hash = createHash("sha256");
+  try {
+    await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash, { signal });
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    throw failure("FILE_ACCESS", `${path} could not be read: ${(cause as Error).message}.`, cause);
+  }
+  return hash.digest("hex");
+}
+
+/** JSON with the fields of every object in one order, so that equal values have equal texts. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    part !== null && typeof part === "object" && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
+
+/** The address of whatever is made from these values alone. */
+export function contentKey(value: unknown): string {
+  return hashBytes(canonicalJson(value));
+}

@@ -1,0 +1,4 @@
+/** @file The training room's door. */
+
+export * from "./producer.js";
+export * from "./task.js";
