@@ -23,7 +23,7 @@ import {
   type Value,
   webgpuKernels,
 } from "../graph/index.js";
-import { aborted, formatDims, misuse, type Tensor } from "../tensor/index.js";
+import { aborted, type Dims, type DType, formatDims, misuse, type Tensor } from "../tensor/index.js";
 import type { Device, Feeds, Host, Preset, RuntimeOptions, SessionRequest } from "./host.js";
 
 export interface EngineOptions {
@@ -39,10 +39,21 @@ export interface EngineOptions {
   kernels?: Kernels;
   /** Writes the runtime's trace of every session to files with this prefix. */
   profile?: string;
+  /**
+   * Where sessions live in Node: a process of their own, whose work can be cancelled at any moment (default), or the
+   * calling thread, which a run blocks to its end, but where tensors of `alignedTensors` are used without a copy. In a
+   * page it is always the calling thread.
+   */
+  host?: "process" | "here";
 }
 
 export interface CallOptions {
   signal?: AbortSignal | undefined;
+}
+
+export interface RunOptions extends CallOptions {
+  /** Tensors to write outputs to, by name: memory of `alignedTensors` is written without a copy. */
+  into?: Feeds;
 }
 
 /** Weights derived for `fast` take about this many times their own bytes while a session is made. */
@@ -70,13 +81,14 @@ export class Program {
   /** @internal */
   constructor(
     readonly engine: Engine,
-    readonly inputs: readonly { name: string; dims: readonly number[] }[],
+    readonly inputs: readonly { name: string; dims: Dims }[],
+    readonly outputs: readonly { name: string; dims: Dims; dtype: DType }[],
     readonly request: SessionRequest,
     readonly parameterBytes: number,
   ) {}
 
   /** @param feeds name of each input -> tensor of exactly its shape */
-  async run(feeds: Feeds, { signal }: CallOptions = {}): Promise<Record<string, Tensor>> {
+  async run(feeds: Feeds, { signal, into = {} }: RunOptions = {}): Promise<Record<string, Tensor>> {
     for (const { name, dims } of this.inputs) {
       const given = feeds[name];
       if (!given || formatDims(given.dims) !== formatDims(dims)) {
@@ -84,7 +96,14 @@ export class Program {
         throw misuse("SHAPE", `Input ${name} must be ${formatDims(dims)}, not ${found}.`);
       }
     }
-    return this.engine.exclusive(signal, async (host) => host.run(await this.#open(host), feeds));
+    for (const [name, { dims, dtype }] of Object.entries(into)) {
+      const made = this.outputs.find((output) => output.name === name);
+      if (!made || formatDims(made.dims) !== formatDims(dims) || made.dtype !== dtype) {
+        const wanted = made ? `is ${made.dtype} ${formatDims(made.dims)}` : "does not exist";
+        throw misuse("SHAPE", `Output ${name} ${wanted}, its place is ${dtype} ${formatDims(dims)}.`);
+      }
+    }
+    return this.engine.exclusive(signal, async (host) => host.run(await this.#open(host), feeds, into));
   }
 
   /** Makes the session now rather than on the first run. */
@@ -176,7 +195,7 @@ export class Engine {
     for (const one of prepared ? [prepared, ...copies] : copies) this.#derived.add(one.file);
     const weights = { buffers, ranges, copies, derived: prepared };
     const request = { model, folder, ...weights, device, preset, threads, profile };
-    return new Program(this, graph.inputs, request, draft.parameterBytes);
+    return new Program(this, graph.inputs, graph.outputs, request, draft.parameterBytes);
   }
 
   #kernels(preset: Preset): Kernels {
@@ -201,7 +220,8 @@ export class Engine {
     let busy: Host | undefined;
     const turn = this.#queue.then(async () => {
       if (signal?.aborted) throw aborted();
-      if (!this.#host?.alive) this.#host = openHost({ frugal: this.options.memory === "low" });
+      const { memory, host } = this.options;
+      if (!this.#host?.alive) this.#host = openHost({ frugal: memory === "low", here: host === "here" });
       busy = this.#host;
       try {
         return await work(busy);

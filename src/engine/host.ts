@@ -34,7 +34,8 @@ export interface Host {
   /** False once it was ended, or ended by itself: its sessions are gone for good. */
   readonly alive: boolean;
   create(request: SessionRequest): Promise<number>;
-  run(session: number, feeds: Feeds): Promise<Feeds>;
+  /** @param into tensors to write outputs to, by name */
+  run(session: number, feeds: Feeds, into?: Feeds): Promise<Feeds>;
   release(session: number): Promise<void>;
   kill(): void;
 }
@@ -55,8 +56,11 @@ export interface RuntimeOptions {
 
 export interface HostModule {
   configureHost(options: RuntimeOptions): void;
-  /** @param frugal gives memory back at once, at the price of asking for it again */
-  openHost(options?: { frugal?: boolean }): Host;
+  /**
+   * @param frugal gives memory back at once, at the price of asking for it again
+   * @param here in the calling thread, where a run cannot be stopped
+   */
+  openHost(options?: { frugal?: boolean; here?: boolean }): Host;
   probe(device: Device): Promise<Probe>;
   /** Bytes that can still be used without swapping. */
   availableMemory(): number;

@@ -6,7 +6,7 @@ import { rename, writeFile } from "node:fs/promises";
 import { availableParallelism, freemem, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { failure, Tensor, type TensorData } from "../tensor/index.js";
+import { DiffsightError, failure, Tensor, type TensorData } from "../tensor/index.js";
 import type { PlainTensor } from "./convert.js";
 import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
 import { tryOut } from "./probe.js";
@@ -50,7 +50,10 @@ function hold(child: ChildProcess, wanted: boolean): void {
   for (const one of [child, child.channel]) wanted ? one?.ref() : one?.unref();
 }
 
-export const openHost: HostModule["openHost"] = ({ frugal = false } = {}) => {
+export const openHost: HostModule["openHost"] = ({ frugal = false, here = false } = {}) =>
+  here ? openHere() : openProcess(frugal);
+
+function openProcess(frugal: boolean): Host {
   let child: ChildProcess | undefined;
   let death: string | undefined;
   let next = 0;
@@ -98,22 +101,80 @@ export const openHost: HostModule["openHost"] = ({ frugal = false } = {}) => {
       for (const { file, bytes } of copies) await writeOnce(file, bytes);
       return call<number>({ kind: "create", request: { ...request, copies: [] } });
     },
-    run: async (session: number, feeds: Feeds) => {
+    run: async (session: number, feeds: Feeds, into: Feeds = {}) => {
       const results = await call<Record<string, PlainTensor>>({ kind: "run", session, feeds });
-      return Object.fromEntries(
-        Object.entries(results).map(([name, { dtype, dims, data }]) => [
-          name,
-          new Tensor(dtype, dims, ownData(data)),
-        ]),
-      );
+      return mapTensors(results, (name, { dtype, dims, data }) => {
+        const target = into[name];
+        if (!target) return new Tensor(dtype, dims, ownData(data));
+        target.data.set(data as never);
+        return target;
+      });
     },
     release: (session: number) => call<void>({ kind: "release", session }),
     kill: () => {
       die("The process that computes was ended.");
       child?.kill("SIGKILL");
     },
-  } satisfies Host;
-};
+  };
+}
+
+/** Sessions in the calling thread: no copy of feeds that lie aligned, none of outputs that have a place. */
+function openHere(): Host {
+  let alive = true;
+  const open = new Set<number>();
+  // Loaded when first needed: it is the runtime itself.
+  const sessions = () => import("./sessions.js");
+  const explained = (error: unknown) =>
+    error instanceof DiffsightError ? error : failure("ENGINE", (error as Error).message, error);
+  return {
+    get alive() {
+      return alive;
+    },
+    create: async ({ copies, ...request }: SessionRequest) => {
+      for (const { file, bytes } of copies) await writeOnce(file, bytes);
+      const { createSession } = await sessions();
+      try {
+        const id = await createSession({ ...request, copies: [] });
+        open.add(id);
+        return id;
+      } catch (error) {
+        throw explained(error);
+      }
+    },
+    run: async (session: number, feeds: Feeds, into: Feeds = {}) => {
+      const { runSession } = await sessions();
+      try {
+        const results = await runSession(session, feeds, into);
+        return mapTensors(
+          results,
+          (name, { dtype, dims, data }) => into[name] ?? new Tensor(dtype, dims, data),
+        );
+      } catch (error) {
+        throw explained(error);
+      }
+    },
+    release: async (session: number) => {
+      open.delete(session);
+      await (await sessions()).releaseSession(session);
+    },
+    kill() {
+      alive = false;
+      const left = [...open];
+      open.clear();
+      if (left.length === 0) return;
+      sessions().then(async ({ releaseSession }) => {
+        for (const session of left) await releaseSession(session);
+      });
+    },
+  };
+}
+
+function mapTensors(
+  tensors: Record<string, PlainTensor>,
+  map: (name: string, tensor: PlainTensor) => Tensor,
+): Feeds {
+  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, map(name, tensor)]));
+}
 
 async function writeOnce(file: string, bytes: Uint8Array): Promise<void> {
   if (existsSync(file)) return;
@@ -132,11 +193,9 @@ export const probe: HostModule["probe"] = async (device: Device) => {
   if (device === "cpu") return { fusedAttention: true };
   // Without a device node of a graphics card there is nothing that a session could find, but a driver may be named.
   const drivers = ["/dev/dri", "/dev/nvidia0", "/dev/nvidiactl"];
-  if (
-    process.platform === "linux" &&
-    !process.env.VK_ICD_FILENAMES &&
-    !drivers.some((file) => existsSync(file))
-  ) {
+  const { VK_DRIVER_FILES, VK_ICD_FILENAMES } = process.env;
+  const named = VK_DRIVER_FILES || VK_ICD_FILENAMES;
+  if (process.platform === "linux" && !named && !drivers.some((file) => existsSync(file))) {
     const obstacle = "no graphics card was found (neither /dev/dri nor /dev/nvidia0).";
     return { obstacle, fusedAttention: false };
   }

@@ -128,14 +128,16 @@ export const openHost: HostModule["openHost"] = () => {
         return next;
       });
     },
-    run: (id: number, feeds: Feeds) =>
+    run: (id: number, feeds: Feeds, into: Feeds = {}) =>
       inTurn(async () => {
         const { session, Type } = sessions.get(id)!;
         const given = Object.entries(feeds).map(([name, tensor]) => [name, toOrt(Type, tensor)]);
         const results = await session.run(Object.fromEntries(given));
         const tensors = Object.entries(results).map(([name, result]): [string, Tensor] => {
           const { dtype, dims, data } = fromOrt(result);
-          return [name, new Tensor(dtype, dims, data)];
+          const target = into[name];
+          target?.data.set(data as never);
+          return [name, target ?? new Tensor(dtype, dims, data)];
         });
         return Object.fromEntries(tensors);
       }),
