@@ -1,6 +1,6 @@
 /** @file Values of a computation: an immutable graph of typed operations. What nobody asks for is never emitted. */
 
-import type { Dims, DType, Tensor } from "../tensor/index.js";
+import { byteSize, count, type Dims, type DType, type Tensor } from "../tensor/index.js";
 
 /** A range of a file. */
 export interface FileRange {
@@ -77,6 +77,34 @@ export function isOp<K extends OpName>(value: Value, op: K): value is Value<K> {
   return value.op === op;
 }
 
+/** A weight as it lies in its file, or in memory. */
+export type Stored = OpAttributes["parameter"];
+
+const rows = new WeakMap<Value, Stored>();
+
+/**
+ * Where a value's numbers lie, when nothing has to be computed for them: a parameter, or rows of one (a slice of its
+ * first axis). The same object each time: weights in memory are told apart by the identity of their bytes.
+ */
+export function storedIn(value: Value): Stored | undefined {
+  if (isOp(value, "parameter")) return value.attributes;
+  const [source] = value.inputs;
+  if (!isOp(value, "slice") || value.attributes.axis !== 0 || !source || !isOp(source, "parameter")) return;
+  const known = rows.get(value);
+  if (known) return known;
+  const { key, stored, storage } = source.attributes;
+  const row = byteSize(stored) * count(source.dims.slice(1));
+  const from = value.attributes.start * row;
+  const length = value.dims[0]! * row;
+  const range =
+    "file" in storage
+      ? { file: storage.file, offset: storage.offset + from, length }
+      : { bytes: storage.bytes.subarray(from, from + length) };
+  const found = { key, stored, storage: range };
+  rows.set(value, found);
+  return found;
+}
+
 /** Every value that `outputs` need, inputs before users. Values in `stop` count as given and are not entered. */
 export function topologicalOrder(outputs: Iterable<Value>, stop: ReadonlySet<Value> = new Set()): Value[] {
   const order: Value[] = [];
@@ -110,7 +138,7 @@ export function dependents(outputs: Iterable<Value>, sources: ReadonlySet<Value>
 
 /**
  * The cut between what does not depend on `sources` and what does: values on the free side that the
- * dependent side (or the caller) needs. Leaves are no work and are never cut.
+ * dependent side (or the caller) needs. Leaves and rows of parameters are no work and are never cut.
  */
 export function frontier(outputs: Iterable<Value>, sources: ReadonlySet<Value>): Value[] {
   const wanted = [...outputs];
@@ -119,7 +147,7 @@ export function frontier(outputs: Iterable<Value>, sources: ReadonlySet<Value>):
   const consider = (value: Value) => {
     if (
       !dependent.has(value) &&
-      value.op !== "parameter" &&
+      storedIn(value) === undefined &&
       value.op !== "constant" &&
       value.op !== "input"
     ) {

@@ -1,7 +1,15 @@
 /** @file Values to an ONNX model whose initializers point into the user's own weight files. */
 
 import { type Dims, type DType, failure } from "../../tensor/index.js";
-import { type FileRange, isOp, type OpName, type Storage, topologicalOrder, type Value } from "../value.js";
+import {
+  type FileRange,
+  isOp,
+  type OpName,
+  type Storage,
+  storedIn,
+  topologicalOrder,
+  type Value,
+} from "../value.js";
 import { type DerivedPart, Emitter } from "./emitter.js";
 import { type Kernels, plainKernels } from "./kernels.js";
 import { type Lowering, lowerings } from "./lowering.js";
@@ -107,16 +115,19 @@ export function encodeGraph(
     const source = value.inputs[i]!;
     // Winograd's weights are derived from the parameter itself.
     if (i === 1 && isOp(value, "conv2d") && typeof kernels.convolution(value) === "object") return "";
-    return value.op === "gather" && !kernels.castTables ? to.stored(source) : to.name(source);
+    const asStored = isOp(value, "gather") && isOp(source, "parameter") && !kernels.castTables;
+    return asStored ? to.stored(source) : to.name(source);
   };
 
   for (const value of topologicalOrder(Object.values(outputs), new Set(given.keys()))) {
     const name = given.get(value);
+    // Rows of a parameter that is given are those of what is given.
+    const weights = value.inputs.some((input) => given.has(input)) ? undefined : storedIn(value);
     if (name !== undefined) declare(value, name);
     else if (isOp(value, "input")) declare(value, value.attributes.name);
     else if (isOp(value, "constant")) to.bind(value, to.constant(value.attributes.tensor));
-    else if (isOp(value, "parameter")) {
-      const { key, stored, storage } = value.attributes;
+    else if (weights) {
+      const { key, stored, storage } = weights;
       to.bindLater(value, stored !== "f32", () => weight(key, stored, value.dims, storage));
     } else {
       const lower = lowerings[value.op] as Lowering<OpName>;
