@@ -2,11 +2,11 @@
 
 import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { encodeSafetensors, Tensor } from "../src/tensor/index.js";
-import { openModel, type ProgressEvent } from "../src/weights/index.js";
+import { hubCacheFolder, openModel, type ProgressEvent } from "../src/weights/index.js";
 import { FakeHub } from "./fake-hub.js";
 
 vi.mock("node:fs/promises", { spy: true });
@@ -52,6 +52,33 @@ afterEach(async () => {
   vi.restoreAllMocks();
   await hub.stop();
   await fs.rm(home, { recursive: true, force: true });
+});
+
+describe("the cache", () => {
+  const settings = ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"] as const;
+  const user = homedir();
+  const here = process.cwd();
+
+  // As huggingface_hub 1.x resolves them: what is set but empty counts.
+  it.each<[Partial<Record<(typeof settings)[number], string>>, string]>([
+    [{}, join(user, ".cache/huggingface/hub")],
+    [{ XDG_CACHE_HOME: "/x" }, "/x/huggingface/hub"],
+    [{ XDG_CACHE_HOME: "" }, join(here, "huggingface/hub")],
+    [{ HF_HOME: "~/models", XDG_CACHE_HOME: "/x" }, join(user, "models/hub")],
+    [{ HF_HOME: "" }, join(here, "hub")],
+    [{ HF_HUB_CACHE: "/hub", HUGGINGFACE_HUB_CACHE: "/old", HF_HOME: "/home" }, "/hub"],
+    [{ HF_HUB_CACHE: "", HF_HOME: "/home" }, here],
+    [{ HUGGINGFACE_HUB_CACHE: "/old", HF_HOME: "/home" }, "/old"],
+    [
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: as a shell writes it
+      { HF_HUB_CACHE: "$XDG_CACHE_HOME/${HF_HOME}/$UNSET", XDG_CACHE_HOME: "/x", HF_HOME: "h" },
+      "/x/h/$UNSET",
+    ],
+  ])("lies where Python looks: %j", (env, folder) => {
+    for (const name of settings) vi.stubEnv(name, env[name]);
+    expect(hubCacheFolder()).toBe(folder);
+    expect(hubCacheFolder("~/named")).toBe(join(user, "named"));
+  });
 });
 
 describe("a model by its id", () => {

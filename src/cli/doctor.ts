@@ -8,7 +8,6 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { embeddedFolder, scenesFolder } from "./embedded.js";
 import { examples, outputFlags } from "./flags.js";
-import { hubCacheFolder } from "./hub-cache.js";
 import { formatBytes } from "./progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
 import { version } from "./version.js";
@@ -197,6 +196,7 @@ async function checkDevices(): Promise<Finding[]> {
 }
 
 async function checkCache(named: string | undefined): Promise<Finding[]> {
+  const { hubCacheFolder } = await import("../weights/index.js");
   const folder = hubCacheFolder(named);
   const offline = /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? "")
     ? ", offline by HF_HUB_OFFLINE"

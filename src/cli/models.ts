@@ -6,7 +6,6 @@ import type { Command } from "commander";
 import type { Inspection } from "../weights/index.js";
 import { embeddedFolder } from "./embedded.js";
 import { examples, outputFlags } from "./flags.js";
-import { hubCacheFolder } from "./hub-cache.js";
 import { formatBytes } from "./progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
 
@@ -46,7 +45,7 @@ interface Cached {
 
 async function models(flags: ModelsFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
-  const { inspect } = await import("../weights/index.js");
+  const { hubCacheFolder, inspect } = await import("../weights/index.js");
   const embedded = await inspect(embeddedFolder);
   const cacheDir = hubCacheFolder(flags.cacheDir);
   const cached = await cachedModels(cacheDir, inspect, shell.signal);

@@ -4,13 +4,13 @@
  */
 
 import { copyFile, lstat, mkdir, readFile, rename, rm, symlink } from "node:fs/promises";
-import { homedir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { DiffsightError, failure } from "../tensor/index.js";
 import { downloadBlob } from "./download.js";
 import { fileError, folderTree, isFile, openFile, writeFileAtomic } from "./files.js";
 import { type HttpOptions, remoteFile, request } from "./http.js";
 import { type HubModel, hubError, hubFileUrl, hubHeaders, isPlainPath, listHubModel } from "./hub-api.js";
+import { expand, hubCacheFolder, hubHome } from "./hub-cache.js";
 import type { FileTree, SourceOptions, WeightFile } from "./source.js";
 
 interface HubSettings {
@@ -27,26 +27,21 @@ interface HubSettings {
 /** Options, and the variables that huggingface_hub reads. */
 async function hubSettings(options: SourceOptions): Promise<HubSettings> {
   const { env } = process;
-  const home = expand(env.HF_HOME || join(env.XDG_CACHE_HOME || "~/.cache", "huggingface"));
   const isTrue = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? "");
   const seconds = (value: string | undefined): number => (Number(value) > 0 ? Number(value) : 10) * 1000;
   const savedToken = async (): Promise<string | undefined> => {
     if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return undefined;
-    const file = expand(env.HF_TOKEN_PATH || join(home, "token"));
+    const file = expand(env.HF_TOKEN_PATH ?? join(hubHome(), "token"));
     return env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || readFile(file, "utf8").catch(() => undefined);
   };
   return {
     endpoint: (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, ""),
-    cacheDir: expand(options.cacheDir || env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub")),
+    cacheDir: hubCacheFolder(options.cacheDir),
     token: (options.token || (await savedToken()))?.trim() || undefined,
     offline: options.localFilesOnly || isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE),
     askTimeout: seconds(env.HF_HUB_ETAG_TIMEOUT),
     downloadTimeout: seconds(env.HF_HUB_DOWNLOAD_TIMEOUT),
   };
-}
-
-function expand(path: string): string {
-  return path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
 }
 
 /**

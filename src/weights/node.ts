@@ -8,6 +8,7 @@ import { isModelId } from "./hub-api.js";
 import type { Source, SourceOptions } from "./source.js";
 
 export { writeFileAtomic } from "./files.js";
+export { hubCacheFolder } from "./hub-cache.js";
 
 /** Opens a path, or else an id of the hub. @throws MODEL_MISSING, and what the hub may raise */
 export async function openSource(idOrPath: string, options: SourceOptions): Promise<Source> {

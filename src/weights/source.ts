@@ -34,9 +34,7 @@ export type ProgressEvent =
   /** `progress` in percent; `loaded` and `total` in bytes. */
   | { status: "progress"; name: string; file: string; progress: number; loaded: number; total: number }
   /** Something was chosen that the caller did not name, such as a variant. */
-  | { status: "notice"; name: string; message: string }
-  /** The whole model can be used. */
-  | { status: "ready"; name: string };
+  | { status: "notice"; name: string; message: string };
 
 export interface SourceOptions {
   /** Branch, tag or commit of an id. Default "main". */
