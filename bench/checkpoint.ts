@@ -7,7 +7,14 @@ import { parseArgs } from "node:util";
 import { byteSize, count, numberToF16, TorchGenerator } from "../src/tensor/index.js";
 import { byteCharacters } from "../src/text/byte-pairs.js";
 import { writeFileAtomic } from "../src/weights/index.js";
-import { type Planned, parameterCount, textTensors, unetTensors, vaeTensors } from "./layout.js";
+import {
+  type Layout,
+  type PlannedTensor,
+  parameterCount,
+  textTensors,
+  unetTensors,
+  vaeTensors,
+} from "./layout.js";
 import { type PublishedName, published } from "./published.js";
 
 export const components = ["unet", "vae", "text_encoder"] as const;
@@ -24,7 +31,7 @@ export interface CheckpointOptions {
 }
 
 /** Every tensor of a component, in the order of the published file. */
-export function tensorsOf(model: PublishedName, component: Component): Planned[] {
+export function tensorsOf(model: PublishedName, component: Component): Layout {
   const { unet, vae, textEncoder } = published[model];
   if (component === "unet") return unetTensors(unet);
   return component === "vae" ? vaeTensors(vae) : textTensors(textEncoder);
@@ -93,7 +100,7 @@ const chunk = 1 << 22;
  */
 export async function writeWeights(
   file: string,
-  tensors: readonly Planned[],
+  tensors: Layout,
   dtype: "f32" | "f16",
   onStart: () => void = () => {},
 ): Promise<void> {
@@ -122,11 +129,11 @@ export async function writeWeights(
   }
 }
 
-function bytesOf({ dims, dtype: own }: Planned, dtype: "f32" | "f16"): number {
+function bytesOf({ dims, dtype: own }: PlannedTensor, dtype: "f32" | "f16"): number {
   return count(dims) * byteSize(own ?? dtype);
 }
 
-function encodeHeader(tensors: readonly Planned[], dtype: "f32" | "f16"): Uint8Array {
+function encodeHeader(tensors: Layout, dtype: "f32" | "f16"): Uint8Array {
   let end = 0;
   const fields = tensors.map((tensor) => {
     const start = end;
@@ -155,7 +162,7 @@ const normal = (() => {
  * Weights have variance 1 / fan-in, so that activations neither explode nor vanish; scales lie around 1.
  */
 function* randomBytes(
-  { key, dims, role }: Planned,
+  { key, dims, role }: PlannedTensor,
   dtype: "f32" | "f16",
   buffer: ArrayBuffer,
 ): Generator<Uint8Array> {

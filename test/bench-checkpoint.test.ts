@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tensorsOf, writeWeights } from "../bench/checkpoint.js";
-import { type Planned, parameterCount, textTensors, unetTensors, vaeTensors } from "../bench/layout.js";
+import { type Layout, parameterCount, textTensors, unetTensors, vaeTensors } from "../bench/layout.js";
 import { decodeSafetensors } from "../src/tensor/index.js";
 import { openModel } from "../src/weights/index.js";
 import { Golden, goldenPath } from "./golden.js";
@@ -45,10 +45,11 @@ describe("tensors from a config", () => {
 });
 
 describe("random weights", () => {
-  const tensors: Planned[] = [
-    { key: "ids", dims: [1, 3], role: "positions", dtype: "i64" },
-    { key: "conv.weight", dims: [64, 16, 3, 3], role: "weight" },
-    { key: "norm.weight", dims: [33], role: "scale" },
+  const start = { kind: "constant", value: 0 } as const;
+  const tensors: Layout = [
+    { key: "ids", dims: [1, 3], role: "positions", dtype: "i64", start },
+    { key: "conv.weight", dims: [64, 16, 3, 3], role: "weight", start },
+    { key: "norm.weight", dims: [33], role: "scale", start },
   ];
   let folder: string;
   beforeAll(async () => {

@@ -1,20 +1,12 @@
 /** @file CLIP's text encoder (transformers `CLIPTextModel` and `CLIPTextModelWithProjection`). */
 
 import { z } from "zod";
-import {
-  add,
-  attention,
-  constant,
-  gather,
-  linear as project,
-  reshape,
-  slice,
-  type Value,
-} from "../graph/index.js";
+import { add, constant, gather, linear as project, reshape, slice, type Value } from "../graph/index.js";
 import { failure, misuse, Tensor } from "../tensor/index.js";
 import type { Scope } from "../weights/index.js";
+import { type ClipLayerConfig, clipLayer } from "./clip-layer.js";
 import { only, readConfig, size, withDefault } from "./config.js";
-import { type ActivationName, activation, activationNames, embedding, layerNorm, linear } from "./layers.js";
+import { activationNames, embedding, layerNorm } from "./layers.js";
 
 const schema = z.looseObject({
   model_type: only("clip_text_model"),
@@ -32,17 +24,12 @@ const schema = z.looseObject({
   eos_token_id: withDefault(z.number().int().nonnegative(), 49407),
 });
 
-export interface ClipTextConfig {
+export interface ClipTextConfig extends ClipLayerConfig {
   vocabSize: number;
-  hiddenSize: number;
-  intermediateSize: number;
   projectionDim: number;
   layers: number;
-  heads: number;
   /** The longest sequence. */
   maxPositions: number;
-  activation: ActivationName;
-  eps: number;
   eosTokenId: number;
 }
 
@@ -107,7 +94,7 @@ export function clipText(w: Scope, config: ClipTextConfig, ids: Value, eosIndex?
   // 2. Layers
   const hiddenStates = [x];
   for (let i = 0; i < config.layers; i++) {
-    x = encoderLayer(model.at("encoder", "layers", i), config, x);
+    x = clipLayer(model.at("encoder", "layers", i), config, x, { causal: true });
     hiddenStates.push(x);
   }
 
@@ -126,26 +113,6 @@ export function clipText(w: Scope, config: ClipTextConfig, ids: Value, eosIndex?
   const projection = w.optional("text_projection.weight", [config.projectionDim, hiddenSize]);
   const textEmbeds = pooled && projection && project(pooled, projection);
   return { hiddenStates, lastHiddenState, pooled, textEmbeds };
-}
-
-/** x [B, T, C] -> [B, T, C]; every token sees itself and those before it. */
-function encoderLayer(
-  w: Scope,
-  { eps, heads, hiddenSize, activation: act }: ClipTextConfig,
-  x: Value,
-): Value {
-  // 1. Self-attention
-  const attn = w.at("self_attn");
-  let h = layerNorm(x, w.at("layer_norm1"), { eps });
-  const q = linear(h, attn.at("q_proj"));
-  const k = linear(h, attn.at("k_proj"));
-  const v = linear(h, attn.at("v_proj"));
-  h = attention(q, k, v, { heads, scale: (hiddenSize / heads) ** -0.5, causal: true });
-  x = add(x, linear(h, attn.at("out_proj")));
-
-  // 2. Feed-forward
-  h = layerNorm(x, w.at("layer_norm2"), { eps });
-  return add(x, linear(activation(act)(linear(h, w.at("mlp", "fc1"))), w.at("mlp", "fc2")));
 }
 
 /**

@@ -1,12 +1,32 @@
 /** @file The models room's door. */
 
 export {
+  type ClipConfig,
+  type ClipInputs,
+  type ClipOutputs,
+  clip,
+  readClipConfig,
+  unitVectors,
+} from "./clip.js";
+export {
   type ClipTextConfig,
   type ClipTextOutputs,
   clipText,
   pooledIndex,
   readClipTextConfig,
 } from "./clip-text.js";
+export {
+  type ClipVisionConfig,
+  type ClipVisionOutputs,
+  clipVision,
+  readClipVisionConfig,
+  visionPatches,
+} from "./clip-vision.js";
+export { type ClipLayoutOptions, clipLayout, clipTextLayout, clipVisionLayout } from "./layout/clip.js";
+export { initialise } from "./layout/initialise.js";
+export { type Layout, type PlannedTensor, parameterCount, type Role, type Start } from "./layout/layout.js";
+export { unetLayout } from "./layout/unet.js";
+export { vaeLayout } from "./layout/vae.js";
 export { sinusoids } from "./timestep.js";
 export { readUnetConfig, type UnetConfig } from "./unet/config.js";
 export { type UnetInputs, unet } from "./unet/unet.js";

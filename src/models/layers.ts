@@ -14,6 +14,14 @@ export function linear(x: Value, w: Scope): Value {
   );
 }
 
+/** As `linear`, its outputs in equal parts, a product each: the whole is never in memory at once. */
+export function linearParts(x: Value, w: Scope, parts: number): Value[] {
+  const weights = g.split(w.parameter("weight"), 0, parts);
+  const bias = w.optional("bias");
+  const biases = bias && g.split(bias, 0, parts);
+  return weights.map((weight, i) => g.linear(x, weight, biases?.[i]));
+}
+
 /** x [B, C, H, W] -> [B, C', H', W'] */
 export function conv2d(
   x: Value,

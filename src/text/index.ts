@@ -2,3 +2,4 @@
 
 export * from "./clip-files.js";
 export * from "./clip-tokenizer.js";
+export * from "./clip-vocabulary.js";

@@ -96,6 +96,10 @@ export interface UnetConfig {
   linearProjection: boolean;
   additionEmbed: "text_time" | null;
   additionTimeEmbedDim: number;
+  /** Channels of what SDXL adds to the time: the pooled text beside the sinusoids of the sizes. */
+  additionInputDim: number;
+  /** Channels of the time's embedding. */
+  timeEmbedDim: number;
   timeScaleShift: boolean;
   kernelIn: number;
   kernelOut: number;
@@ -199,6 +203,8 @@ export function readUnetConfig(json: unknown): UnetConfig {
     linearProjection: c.use_linear_projection,
     additionEmbed: c.addition_embed_type ?? null,
     additionTimeEmbedDim: c.addition_time_embed_dim ?? 0,
+    additionInputDim: c.projection_class_embeddings_input_dim ?? 0,
+    timeEmbedDim: c.time_embedding_dim ?? 4 * channels[0]!,
     timeScaleShift: c.resnet_time_scale_shift === "scale_shift",
     kernelIn: c.conv_in_kernel,
     kernelOut: c.conv_out_kernel,

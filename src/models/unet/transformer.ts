@@ -1,18 +1,17 @@
 /** @file The U-Net's transformer (diffusers `Transformer2DModel` and `BasicTransformerBlock`), with its attention taps. */
 
-import {
-  add,
-  attention,
-  gelu,
-  matmul,
-  mul,
-  softmax,
-  split,
-  transpose,
-  type Value,
-} from "../../graph/index.js";
+import { add, attention, gelu, matmul, mul, softmax, transpose, type Value } from "../../graph/index.js";
 import type { Scope } from "../../weights/index.js";
-import { conv2d, groupNorm, layerNorm, linear, splitHeads, toGrid, toTokens } from "../layers.js";
+import {
+  conv2d,
+  groupNorm,
+  layerNorm,
+  linear,
+  linearParts,
+  splitHeads,
+  toGrid,
+  toTokens,
+} from "../layers.js";
 
 export interface TransformerOptions {
   heads: number;
@@ -64,7 +63,7 @@ function transformerBlock(w: Scope, x: Value, text: Value, options: BlockOptions
 
   // 3. Feed-forward with a gate (GEGLU)
   h = layerNorm(x, w.at("norm3"), norm);
-  const [value, gate] = split(linear(h, w.at("ff", "net", 0, "proj")), -1, 2);
+  const [value, gate] = linearParts(h, w.at("ff", "net", 0, "proj"), 2);
   h = w.tap("ffn-inner", mul(value!, gelu(gate!)), grid);
   return w.tap("out", add(x, linear(h, w.at("ff", "net", 2))), grid);
 }

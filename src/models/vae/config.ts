@@ -36,6 +36,8 @@ export interface VaeConfig {
   shiftFactor: number;
   /** Resolutions, from the image's to the latent's. */
   levels: number;
+  /** Channels at each of them. */
+  channels: readonly number[];
   /** Residual blocks a level in the encoder; the decoder has one more. */
   layersPerBlock: number;
   midAttention: boolean;
@@ -76,6 +78,7 @@ export function readVaeConfig(json: unknown): VaeConfig {
     scalingFactor: c.scaling_factor,
     shiftFactor: c.shift_factor,
     levels,
+    channels: c.block_out_channels,
     layersPerBlock: c.layers_per_block,
     midAttention: c.mid_block_add_attention,
     quantConv: c.use_quant_conv,
