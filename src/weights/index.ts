@@ -1,5 +1,6 @@
 /** @file The weights room's door. */
 
+export { hubCacheFolder } from "./cache.js";
 export {
   type Checkpoint,
   checkpointOf,
@@ -9,7 +10,14 @@ export {
   type WeightPart,
 } from "./checkpoint.js";
 export { ModelFolder, type OpenOptions, openCheckpoint, openModel } from "./folder.js";
-export { type ComponentInspection, type Inspection, inspect, type WeightsInspection } from "./inspect.js";
+export {
+  type ComponentInspection,
+  type Inspection,
+  type InspectOptions,
+  inspect,
+  type Misfit,
+  type WeightsInspection,
+} from "./inspect.js";
 export * from "./scope.js";
 export type { ProgressEvent, SourceOptions, WeightFile } from "./source.js";
 export { writeFileAtomic } from "./write.js";

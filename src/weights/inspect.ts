@@ -30,8 +30,32 @@ export interface ComponentInspection {
   config: Record<string, unknown>;
   /** Tokenizers and schedulers have none. */
   weights?: WeightsInspection;
+  /** How the weights differ from what the config asks for; all empty when they fit, absent where that is not known. */
+  misfit?: Misfit;
   /** Why the weights cannot be used. */
   problem?: string;
+}
+
+export interface Misfit {
+  /** Tensors that the config's network has, and the weights lack. */
+  missing: string[];
+  /** Tensors for which the config's network has no place. */
+  unused: string[];
+  /** Tensors of another shape than the config asks for. */
+  misshapen: { key: string; dims: readonly number[]; wanted: readonly number[] }[];
+}
+
+export interface InspectOptions extends OpenOptions {
+  /**
+   * Knows the tensors of networks: with it, weights are held against their configs.
+   * @returns undefined for a class that it does not know
+   * @throws DiffsightError CONFIG when the config is not supported: the component's problem
+   */
+  layoutOf?(
+    className: string,
+    config: unknown,
+    keys: readonly string[],
+  ): readonly { key: string; dims: readonly number[] }[] | undefined;
 }
 
 export interface WeightsInspection {
@@ -111,7 +135,7 @@ const layouts: [pattern: RegExp, note: string][] = [
  * that is not in the cache it fetches no more than these.
  * @throws MODEL_MISSING, HUB_*, NETWORK; a component that is broken has its `problem` instead
  */
-export async function inspect(pathOrId: string, options: OpenOptions = {}): Promise<Inspection> {
+export async function inspect(pathOrId: string, options: InspectOptions = {}): Promise<Inspection> {
   const source = await openSource(pathOrId, options);
   if (source.kind === "file") {
     const weights = summarize([await readWeightFile(source.file)], undefined);
@@ -145,7 +169,7 @@ async function inspectComponent(
   tree: FileTree,
   name: string,
   namedClass: string | undefined,
-  { variant }: OpenOptions,
+  { variant, layoutOf }: InspectOptions,
 ) {
   const folder = name === "" ? "" : `${name}/`;
   let raw: Record<string, unknown> = {};
@@ -161,14 +185,35 @@ async function inspectComponent(
     );
     if (weightless.test(component.className ?? "")) return { component, keys };
     const found = await findWeights(tree, name, variant);
-    const weights = summarize(await readWeights(found, tree.peek), found.variant);
+    const parts = await readWeights(found, tree.peek);
+    const weights = summarize(parts, found.variant);
     component.weights = weights.summary;
     keys = weights.keys;
+    const layout = layoutOf?.(component.className ?? "", raw, keys);
+    if (layout) component.misfit = misfitOf(parts, layout);
   } catch (error) {
     if (!(error instanceof DiffsightError) || error.code === "ABORTED") throw error;
     component.problem = error.message;
   }
   return { component, keys };
+}
+
+function misfitOf(
+  parts: readonly WeightPart[],
+  layout: readonly { key: string; dims: readonly number[] }[],
+): Misfit {
+  const found = new Map(parts.flatMap(({ entries }) => [...entries]));
+  const wanted = new Map(layout.map(({ key, dims }) => [key, dims]));
+  // 1x1 convolutions and matrices stand in for each other.
+  const numbers = (dims: readonly number[]): string => dims.filter((size) => size !== 1).join();
+  return {
+    missing: [...wanted.keys()].filter((key) => !found.has(key)),
+    unused: [...found.keys()].filter((key) => !wanted.has(key)),
+    misshapen: layout.flatMap(({ key, dims }) => {
+      const entry = found.get(key);
+      return entry && numbers(entry.dims) !== numbers(dims) ? [{ key, dims: entry.dims, wanted: dims }] : [];
+    }),
+  };
 }
 
 async function readConfig(tree: FileTree, path: string): Promise<Record<string, unknown> | undefined> {
