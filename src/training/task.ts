@@ -26,7 +26,9 @@ export interface GraphRequest<Config> {
   config: Config;
   /** The root of the weights, f32 in memory. */
   w: Scope;
-  /** Examples in one part. */
+  /** Validation's graph may differ: whole pictures where training sees crops. It needs no other parameters. */
+  split: "train" | "validation";
+  /** Examples in one part, or in one batch of validation. */
   batch: number;
 }
 
@@ -91,6 +93,8 @@ export interface Task<Config = unknown> {
   initial(config: Config, random: TorchGenerator): Weights;
   graph(request: GraphRequest<Config>): TrainingGraph;
   open(request: ExamplesRequest<Config>): Promise<Examples>;
+  /** Examples in one batch of validation. Default: as many as in a part. */
+  validationBatch?(config: Config): number;
   rule?(key: string, config: Config): ParameterRule;
   /** The trained weights in the layout of diffusers or transformers. */
   export?(request: ExportRequest<Config>): Promise<Component[]>;
