@@ -8,8 +8,15 @@ export function flopsOf(value: Value): number {
   const results = count(value.dims);
   if (isOp(value, "conv2d")) return 2 * results * count(value.inputs[1]!.dims.slice(1));
   if (isOp(value, "linear")) return 2 * results * value.inputs[1]!.dims[1]!;
-  if (isOp(value, "matmul")) return 2 * results * value.inputs[0]!.dims.at(-1)!;
+  if (isOp(value, "matmul"))
+    return 2 * results * value.inputs[0]!.dims.at(value.attributes.transposeA ? -2 : -1)!;
   if (isOp(value, "attention")) return 4 * results * value.inputs[1]!.dims[1]!;
+  if (isOp(value, "conv2dInputGradient"))
+    return 2 * count(value.inputs[0]!.dims) * count(value.inputs[1]!.dims.slice(1));
+  if (isOp(value, "conv2dWeightGradient"))
+    return 2 * count(value.inputs[1]!.dims) * count(value.dims.slice(1));
+  if (isOp(value, "attentionWeights"))
+    return (2 * results * value.inputs[0]!.dims[2]!) / value.attributes.heads;
   return 0;
 }
 

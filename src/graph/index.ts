@@ -1,6 +1,8 @@
 /** @file The graph room's door. */
 
 export * from "./cost.js";
+export { type GradientOptions, gradients } from "./gradients/gradients.js";
+export * from "./gradients/operations.js";
 export type { DerivedPart } from "./onnx/emitter.js";
 export * from "./onnx/encode.js";
 export {

@@ -1,42 +1,8 @@
 /** @file The operations: each function checks its shapes and returns a new value. */
 
-import { byteSize, count, type Dims, type DType, failure, formatDims, Tensor } from "../tensor/index.js";
-import type { OpAttributes, OpName, Padding, Storage, Value } from "./value.js";
-
-function node<K extends OpName>(
-  op: K,
-  inputs: readonly Value[],
-  attributes: OpAttributes[K],
-  dims: Dims,
-  dtype: DType = "f32",
-): Value<K> {
-  if (!dims.every((size) => Number.isInteger(size) && size > 0)) {
-    mismatch(op, `${formatDims(dims)} is no shape; sizes are whole numbers from 1`);
-  }
-  return { op, inputs, attributes, dims, dtype };
-}
-
-function mismatch(op: string, reason: string): never {
-  throw failure("SHAPE", `${op}: ${reason}`);
-}
-
-/** One number a channel, as scales and biases are. */
-function isVector({ dims }: Value, size: number): boolean {
-  return dims.length === 1 && dims[0] === size;
-}
-
-/** "x [2, 3], weight [4, 5]", leaving out what is not there. */
-function shapes(values: Readonly<Record<string, Value | undefined>>): string {
-  return Object.entries(values)
-    .flatMap(([name, value]) => (value ? [`${name} ${formatDims(value.dims)}`] : []))
-    .join(", ");
-}
-
-function axisOf(op: string, axis: number, rank: number): number {
-  const positive = axis < 0 ? axis + rank : axis;
-  if (positive < 0 || positive >= rank) mismatch(op, `axis ${axis} does not exist in ${rank} dimensions`);
-  return positive;
-}
+import { byteSize, count, type Dims, type DType, formatDims, Tensor } from "../tensor/index.js";
+import { axisOf, isVector, mismatch, node, shapes } from "./node.js";
+import type { OpAttributes, Padding, Storage, Value } from "./value.js";
 
 // Leaves
 
@@ -77,10 +43,15 @@ export function broadcastDims(op: string, a: Dims, b: Dims): Dims {
   });
 }
 
-function binary<K extends "add" | "sub" | "mul" | "div">(op: K, a: Value, b: Value): Value<K> {
+function binary<K extends "add" | "sub" | "mul" | "div" | "equal" | "greater">(
+  op: K,
+  a: Value,
+  b: Value,
+  dtype = a.dtype,
+): Value<K> {
   if (a.dtype !== b.dtype)
     mismatch(op, `${formatDims(a.dims)} is ${a.dtype}, ${formatDims(b.dims)} ${b.dtype}`);
-  return node(op, [a, b], {}, broadcastDims(op, a.dims, b.dims), a.dtype);
+  return node<K>(op, [a, b], {} as OpAttributes[K], broadcastDims(op, a.dims, b.dims), dtype);
 }
 
 function operand(x: Value | number): Value {
@@ -91,15 +62,24 @@ export const add = (a: Value, b: Value | number) => binary("add", a, operand(b))
 export const sub = (a: Value, b: Value | number) => binary("sub", a, operand(b));
 export const mul = (a: Value, b: Value | number) => binary("mul", a, operand(b));
 export const div = (a: Value, b: Value | number) => binary("div", a, operand(b));
+/** 1 where a = b, 0 elsewhere; f32 whatever the operands are. */
+export const equal = (a: Value, b: Value | number) => binary("equal", a, operand(b), "f32");
+/** 1 where a > b, 0 elsewhere; f32 whatever the operands are. */
+export const greater = (a: Value, b: Value | number) => binary("greater", a, operand(b), "f32");
 
 const unary =
-  <K extends "exp" | "log" | "sqrt" | "tanh" | "sigmoid" | "relu" | "silu" | "quickGelu">(op: K) =>
+  <K extends "exp" | "log" | "sqrt" | "abs" | "erf" | "tanh" | "sigmoid" | "relu" | "silu" | "quickGelu">(
+    op: K,
+  ) =>
   (x: Value): Value<K> =>
     node<K>(op, [x], {} as OpAttributes[K], x.dims);
 
 export const exp = unary("exp");
 export const log = unary("log");
 export const sqrt = unary("sqrt");
+export const abs = unary("abs");
+/** 2/√π ∫₀ˣ e^(-t²) dt */
+export const erf = unary("erf");
 export const tanh = unary("tanh");
 export const sigmoid = unary("sigmoid");
 export const relu = unary("relu");
@@ -118,16 +98,27 @@ export function clamp(x: Value, min: number, max: number): Value<"clamp"> {
   return node("clamp", [x], { min, max }, x.dims);
 }
 
+/** The same numbers, through which no gradient flows. */
+export function detach(x: Value): Value<"detach"> {
+  return node("detach", [x], {}, x.dims, x.dtype);
+}
+
 // Products
 
-/** [..., m, k] x [..., k, n] -> [..., m, n]; leading sizes broadcast. */
-export function matmul(a: Value, b: Value): Value<"matmul"> {
-  const k = a.dims.at(-1);
-  if (a.dims.length < 2 || b.dims.length < 2 || k !== b.dims.at(-2)) {
-    mismatch("matmul", `${formatDims(a.dims)} x ${formatDims(b.dims)}`);
+/** [..., m, k] x [..., k, n] -> [..., m, n]; leading sizes broadcast. Either can be given with its last two axes swapped. */
+export function matmul(
+  a: Value,
+  b: Value,
+  { transposeA = false, transposeB = false }: Partial<OpAttributes["matmul"]> = {},
+): Value<"matmul"> {
+  const [m, k] = transposeA ? [a.dims.at(-1), a.dims.at(-2)] : [a.dims.at(-2), a.dims.at(-1)];
+  const [inner, n] = transposeB ? [b.dims.at(-1), b.dims.at(-2)] : [b.dims.at(-2), b.dims.at(-1)];
+  if (a.dims.length < 2 || b.dims.length < 2 || k !== inner) {
+    const mark = (transposed: boolean) => (transposed ? "ᵀ" : "");
+    mismatch("matmul", `${formatDims(a.dims)}${mark(transposeA)} x ${formatDims(b.dims)}${mark(transposeB)}`);
   }
   const batch = broadcastDims("matmul", a.dims.slice(0, -2), b.dims.slice(0, -2));
-  return node("matmul", [a, b], {}, [...batch, a.dims.at(-2)!, b.dims.at(-1)!]);
+  return node("matmul", [a, b], { transposeA, transposeB }, [...batch, m!, n!]);
 }
 
 /** x [..., in], weight [out, in], bias [out] -> [..., out] */
@@ -139,12 +130,16 @@ export function linear(x: Value, weight: Value, bias?: Value): Value<"linear"> {
   return node("linear", bias ? [x, weight, bias] : [x, weight], {}, [...x.dims.slice(0, -1), out!]);
 }
 
-/** x [B, C, H, W], weight [C', C, kh, kw], bias [C'] -> [B, C', H', W'] */
+/** x [B, C, H, W], weight [C', C / groups, kh, kw], bias [C'] -> [B, C', H', W'] */
 export function conv2d(
   x: Value,
   weight: Value,
   bias?: Value,
-  { stride = 1, padding = 0 }: { stride?: number; padding?: number | Padding } = {},
+  {
+    stride = 1,
+    padding = 0,
+    groups = 1,
+  }: { stride?: number; padding?: number | Padding; groups?: number } = {},
 ): Value<"conv2d"> {
   const pads: Padding = typeof padding === "number" ? [padding, padding, padding, padding] : padding;
   const [batch, channels, height, width] = x.dims;
@@ -152,13 +147,17 @@ export function conv2d(
   if (
     x.dims.length !== 4 ||
     weight.dims.length !== 4 ||
-    channels !== inner ||
+    !Number.isInteger(groups) ||
+    groups < 1 ||
+    channels !== inner! * groups ||
+    out! % groups !== 0 ||
     (bias && !isVector(bias, out!)) ||
     !Number.isInteger(stride) ||
     stride < 1 ||
     !pads.every((cells) => Number.isInteger(cells) && cells >= 0)
   ) {
-    mismatch("conv2d", `${shapes({ x, weight, bias })}, stride ${stride}, padding ${formatDims(pads)}`);
+    const options = `stride ${stride}, padding ${formatDims(pads)}${groups === 1 ? "" : `, ${groups} groups`}`;
+    mismatch("conv2d", `${shapes({ x, weight, bias })}, ${options}`);
   }
   const rows = Math.floor((height! + pads[0] + pads[2] - kernelHeight!) / stride) + 1;
   const columns = Math.floor((width! + pads[1] + pads[3] - kernelWidth!) / stride) + 1;
@@ -168,7 +167,7 @@ export function conv2d(
       `the padded grid of x ${formatDims(x.dims)} is smaller than weight ${formatDims(weight.dims)}`,
     );
   }
-  const attributes = { stride, padding: pads };
+  const attributes = { stride, padding: pads, groups };
   return node("conv2d", bias ? [x, weight, bias] : [x, weight], attributes, [batch!, out!, rows, columns]);
 }
 
@@ -235,10 +234,36 @@ export function layerNorm(
   return node("layerNorm", [x, scale, bias], { eps }, x.dims);
 }
 
+/** x / √(mean x² + eps) · scale over the last axis. x [..., C], scale [C] */
+export function rmsNorm(x: Value, scale: Value, { eps }: OpAttributes["rmsNorm"]): Value<"rmsNorm"> {
+  const channels = x.dims.at(-1);
+  if (channels === undefined || !isVector(scale, channels)) mismatch("rmsNorm", shapes({ x, scale }));
+  return node("rmsNorm", [x, scale], { eps }, x.dims);
+}
+
 /** Over the last axis. */
 export function softmax(x: Value): Value<"softmax"> {
   axisOf("softmax", -1, x.dims.length);
   return node("softmax", [x], {}, x.dims);
+}
+
+/** The logarithm of softmax, over the last axis; safe for large numbers. */
+export function logSoftmax(x: Value): Value<"logSoftmax"> {
+  axisOf("logSoftmax", -1, x.dims.length);
+  return node("logSoftmax", [x], {}, x.dims);
+}
+
+/**
+ * -log softmax(logits)[target] of each place; what does not count is multiplied by 0 afterwards.
+ * @param logits [..., classes]
+ * @param targets [...] (i64), each from 0 to classes - 1
+ * @returns [...]
+ */
+export function crossEntropy(logits: Value, targets: Value): Value {
+  if (`${targets.dims}` !== `${logits.dims.slice(0, -1)}`)
+    mismatch("crossEntropy", shapes({ logits, targets }));
+  const chosen = mul(logSoftmax(logits), oneHot(targets, logits.dims.at(-1)!));
+  return reshape(mul(sum(chosen, -1), -1), targets.dims);
 }
 
 // Reductions (the reduced axes stay, with size 1)
@@ -260,7 +285,8 @@ export const max = reduction("max");
 
 /** log Σ exp over one axis, which stays with size 1; safe for large numbers. */
 export function logSumExp(x: Value, axis: number): Value {
-  const top = max(x, axis);
+  // It cancels, and so does its gradient.
+  const top = detach(max(x, axis));
   return add(log(sum(exp(sub(x, top)), axis)), top);
 }
 
@@ -331,12 +357,48 @@ export function split(x: Value, axis: number, parts: number): Value[] {
   return Array.from({ length: parts }, (_, i) => slice(x, at, i * size, (i + 1) * size));
 }
 
+/** Zeros around: x [n, ...] -> [before[0] + n + after[0], ...] */
+export function pad(x: Value, before: readonly number[], after: readonly number[]): Value {
+  const cells = [...before, ...after];
+  if (cells.length !== 2 * x.dims.length || !cells.every((one) => Number.isInteger(one) && one >= 0)) {
+    mismatch("pad", `${shapes({ x })} by ${formatDims(before)} before and ${formatDims(after)} after`);
+  }
+  const dims = x.dims.map((size, axis) => before[axis]! + size + after[axis]!);
+  if (cells.every((one) => one === 0)) return x;
+  return node("pad", [x], { before, after }, dims, x.dtype);
+}
+
+/** The same numbers repeated along axes of size 1, or new ones before them, as broadcasting does. */
+export function expand(x: Value, dims: Dims): Value {
+  if (`${broadcastDims("expand", x.dims, dims)}` !== `${dims}`) {
+    mismatch("expand", `${formatDims(x.dims)} to ${formatDims(dims)}`);
+  }
+  return `${x.dims}` === `${dims}` ? x : node("expand", [x], {}, dims, x.dtype);
+}
+
 /** Rows of a table: table [rows, ...rest], indices [...] (i64) -> [..., ...rest] */
 export function gather(table: Value, indices: Value): Value<"gather"> {
   if (table.dims.length === 0 || indices.dtype !== "i64") {
     mismatch("gather", `${shapes({ table, indices })}; indices are i64, not ${indices.dtype}`);
   }
   return node("gather", [table, indices], {}, [...indices.dims, ...table.dims.slice(1)], table.dtype);
+}
+
+/**
+ * The sum of what goes to each row of a table: indices [...] (i64, 0 to rows - 1), updates [..., ...rest] -> [rows, ...rest]
+ */
+export function scatterAdd(indices: Value, updates: Value, rows: number): Value<"scatterAdd"> {
+  const places = indices.dims.length;
+  if (indices.dtype !== "i64" || `${updates.dims.slice(0, places)}` !== `${indices.dims}`) {
+    mismatch("scatterAdd", `${shapes({ indices, updates })}; indices are i64, not ${indices.dtype}`);
+  }
+  return node("scatterAdd", [indices, updates], { rows }, [rows, ...updates.dims.slice(places)]);
+}
+
+/** indices [...] (i64) -> [..., size]: 1 at each index, 0 elsewhere. */
+export function oneHot(indices: Value, size: number): Value<"equal"> {
+  const places = Array.from({ length: size }, (_, i) => i);
+  return equal(reshape(indices, [...indices.dims, 1]), constant(Tensor.i64([size], places)));
 }
 
 /** Nearest neighbours: x [B, C, h, w] -> [B, C, height, width], source index floor(i h / height). */

@@ -28,10 +28,14 @@ export interface OpAttributes {
   sub: None;
   mul: None;
   div: None;
+  equal: None;
+  greater: None;
   // elementwise
   exp: None;
   log: None;
   sqrt: None;
+  abs: None;
+  erf: None;
   tanh: None;
   sigmoid: None;
   relu: None;
@@ -39,15 +43,18 @@ export interface OpAttributes {
   gelu: { approximate: "none" | "tanh" };
   quickGelu: None;
   clamp: { min: number; max: number };
+  detach: None;
   // products
-  matmul: None;
+  matmul: { transposeA: boolean; transposeB: boolean };
   linear: None;
-  conv2d: { stride: number; padding: Padding };
+  conv2d: { stride: number; padding: Padding; groups: number };
   attention: { heads: number; scale: number; causal: boolean };
   // normalisations
   groupNorm: { groups: number; eps: number };
   layerNorm: { eps: number };
+  rmsNorm: { eps: number };
   softmax: None;
+  logSoftmax: None;
   // reductions
   mean: { axes: readonly number[] };
   sum: { axes: readonly number[] };
@@ -57,8 +64,17 @@ export interface OpAttributes {
   transpose: { permutation: readonly number[] };
   concat: { axis: number };
   slice: { axis: number; start: number; end: number };
+  pad: { before: readonly number[]; after: readonly number[] };
+  expand: None;
   gather: None;
+  scatterAdd: { rows: number };
   upsampleNearest: None;
+  // what only gradients are made of
+  conv2dInputGradient: OpAttributes["conv2d"];
+  conv2dWeightGradient: OpAttributes["conv2d"];
+  attentionWeights: OpAttributes["attention"];
+  upsampleNearestGradient: None;
+  after: None;
 }
 
 export type OpName = keyof OpAttributes;

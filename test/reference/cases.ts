@@ -61,6 +61,99 @@ const padding = fc.oneof(
   fc.tuple(fc.nat(2), fc.nat(2), fc.nat(2), fc.nat(2)) as fc.Arbitrary<Padding>,
 );
 
+/** Whole numbers, so that some are equal. */
+const comparison = (op: (a: Value, b: Value) => Value): fc.Arbitrary<Use> =>
+  broadcastable.map(([a, b]) => (bench) => {
+    const whole = (dims: Dims) => {
+      const numbers = bench.random(dims).toFloat32();
+      return bench.given(Tensor.f32(dims, numbers.map(Math.round)));
+    };
+    return op(whole(a), whole(b));
+  });
+
+/** A convolution, of which the gradients are made too. */
+const convolution = fc
+  .record({
+    batch: size(3),
+    channels: fc.oneof(size(9), fc.constantFrom(8, 16, 32)),
+    filters: fc.oneof(size(9), fc.constantFrom(8, 16, 32)),
+    groups: fc.constantFrom(1, 1, 2, 3),
+    grid: fc.tuple(size(13), size(13)),
+    kernel: fc.oneof(fc.constantFrom([1, 1] as const, [3, 3] as const), fc.tuple(size(4), size(4))),
+    stride: size(3),
+    padding,
+    type: stored,
+    biased: fc.boolean(),
+    trained: fc.boolean(),
+  })
+  .filter(({ grid, kernel, padding: pads }) => {
+    const [top, left, bottom, right] = typeof pads === "number" ? [pads, pads, pads, pads] : pads;
+    return grid[0] + top + bottom >= kernel[0] && grid[1] + left + right >= kernel[1];
+  })
+  .map(
+    ({ batch, channels, filters, groups, grid, kernel, stride, padding: pads, type, biased, trained }) =>
+      (bench: Bench) => {
+        const dims = [filters * groups, channels, ...kernel];
+        const weight = trained
+          ? bench.parameter(dims, type, channels * kernel[0] * kernel[1])
+          : bench.input(dims);
+        const bias = biased ? bench.parameter([filters * groups], type) : undefined;
+        const x = bench.input([batch, channels * groups, ...grid]);
+        return graph.conv2d(x, weight, bias, { stride, padding: pads, groups });
+      },
+  );
+
+const attention = fc
+  .record({
+    batch: size(3),
+    queries: size(19),
+    keys: size(19),
+    heads: size(4),
+    width: fc.constantFrom(1, 3, 8, 16, 40),
+    widthV: fc.option(fc.constantFrom(1, 3, 8, 16), { nil: undefined }),
+    causal: fc.boolean(),
+    bias: fc.option(fc.tuple(fc.boolean(), fc.boolean()), { nil: undefined }),
+    scale: fc.constantFrom(1, 0.125, 0.3),
+  })
+  .map(({ batch, queries, keys, heads, width, widthV = width, causal, bias, scale }) => (bench: Bench) => {
+    const length = causal ? Math.max(queries, keys) : keys;
+    const options = { heads, scale, causal };
+    return graph.attention(
+      bench.input([batch, queries, heads * width]),
+      bench.input([batch, length, heads * width]),
+      bench.input([batch, length, heads * widthV]),
+      bias
+        ? { ...options, bias: bench.input([bias[0] ? batch : 1, bias[1] ? heads : 1, queries, length]) }
+        : options,
+    );
+  });
+
+/** Rows of a table and indices into it. */
+const rows = fc.tuple(
+  size(12),
+  shape(0, 2),
+  shape(0, 3),
+  stored,
+  fc.boolean(),
+  fc.infiniteStream(fc.nat(1000)),
+);
+
+function indicesOf(bench: Bench, count: number, places: Dims, stream: fc.Stream<number>): Value {
+  const length = places.reduce((product, one) => product * one, 1);
+  return bench.given(
+    Tensor.i64(
+      places,
+      [...stream.take(length)].map((one) => one % count),
+    ),
+  );
+}
+
+const upsampling = fc.tuple(size(2), size(3), size(30), size(30), size(40), size(40)).map(
+  ([batch, channels, h, w, height, width]) =>
+    (bench: Bench) =>
+      graph.upsampleNearest(bench.input([batch, channels, h, w]), Math.max(h, height), Math.max(w, width)),
+);
+
 /** One typed entry an operation, leaves apart. */
 export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]: fc.Arbitrary<Use> } = {
   add: binary(graph.add),
@@ -72,9 +165,15 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
         graph.div(bench.input(a), bench.input(b, "positive")),
   ),
 
+  equal: comparison(graph.equal),
+  greater: comparison(graph.greater),
+
   exp: unary(graph.exp),
   log: unary(graph.log, "positive"),
   sqrt: unary(graph.sqrt, "positive"),
+  abs: unary(graph.abs),
+  erf: unary(graph.erf),
+  detach: unary(graph.detach),
   tanh: unary(graph.tanh),
   sigmoid: unary(graph.sigmoid),
   relu: unary(graph.relu),
@@ -98,19 +197,21 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
     ),
 
   matmul: fc
-    .tuple(
-      broadcastable.filter(([a, b]) => a.length <= 3 && b.length <= 3),
-      size(9),
-      size(33),
-      size(9),
-      operand,
-      stored,
-    )
-    .map(
-      ([[a, b], m, k, n, second, type]) =>
-        (bench) =>
-          graph.matmul(bench.input([...a, m, k]), second(bench, [...b, k, n], type)),
-    ),
+    .record({
+      batch: broadcastable.filter(([a, b]) => a.length <= 3 && b.length <= 3),
+      m: size(9),
+      k: size(33),
+      n: size(9),
+      second: operand,
+      type: stored,
+      transposeA: fc.boolean(),
+      transposeB: fc.boolean(),
+    })
+    .map(({ batch: [a, b], m, k, n, second, type, transposeA, transposeB }) => (bench) => {
+      const left = bench.input([...a, ...(transposeA ? [k, m] : [m, k])]);
+      const right = second(bench, [...b, ...(transposeB ? [n, k] : [k, n])], type);
+      return graph.matmul(left, right, { transposeA, transposeB });
+    }),
   linear: fc
     .tuple(shape(0, 3), size(70), size(40), stored, fc.boolean(), fc.boolean())
     .map(([rows, inner, out, type, biased, trained]) => (bench) => {
@@ -121,61 +222,19 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
         biased ? bench.parameter([out], type) : undefined,
       );
     }),
-  conv2d: fc
-    .record({
-      batch: size(3),
-      channels: fc.oneof(size(9), fc.constantFrom(8, 16, 32)),
-      filters: fc.oneof(size(9), fc.constantFrom(8, 16, 32)),
-      grid: fc.tuple(size(13), size(13)),
-      kernel: fc.oneof(fc.constantFrom([1, 1] as const, [3, 3] as const), fc.tuple(size(4), size(4))),
-      stride: size(3),
-      padding,
-      type: stored,
-      biased: fc.boolean(),
-      trained: fc.boolean(),
-    })
-    .filter(({ grid, kernel, padding: pads }) => {
-      const [top, left, bottom, right] = typeof pads === "number" ? [pads, pads, pads, pads] : pads;
-      return grid[0] + top + bottom >= kernel[0] && grid[1] + left + right >= kernel[1];
-    })
-    .map(
-      ({ batch, channels, filters, grid, kernel, stride, padding: pads, type, biased, trained }) =>
-        (bench) => {
-          const dims = [filters, channels, ...kernel];
-          const weight = trained
-            ? bench.parameter(dims, type, channels * kernel[0] * kernel[1])
-            : bench.input(dims);
-          const bias = biased ? bench.parameter([filters], type) : undefined;
-          return graph.conv2d(bench.input([batch, channels, ...grid]), weight, bias, {
-            stride,
-            padding: pads,
-          });
-        },
-    ),
-  attention: fc
-    .record({
-      batch: size(3),
-      queries: size(19),
-      keys: size(19),
-      heads: size(4),
-      width: fc.constantFrom(1, 3, 8, 16, 40),
-      widthV: fc.option(fc.constantFrom(1, 3, 8, 16), { nil: undefined }),
-      causal: fc.boolean(),
-      bias: fc.option(fc.tuple(fc.boolean(), fc.boolean()), { nil: undefined }),
-      scale: fc.constantFrom(1, 0.125, 0.3),
-    })
-    .map(({ batch, queries, keys, heads, width, widthV = width, causal, bias, scale }) => (bench) => {
-      const length = causal ? Math.max(queries, keys) : keys;
-      const options = { heads, scale, causal };
-      return graph.attention(
-        bench.input([batch, queries, heads * width]),
-        bench.input([batch, length, heads * width]),
-        bench.input([batch, length, heads * widthV]),
-        bias
-          ? { ...options, bias: bench.input([bias[0] ? batch : 1, bias[1] ? heads : 1, queries, length]) }
-          : options,
-      );
-    }),
+  conv2d: convolution,
+  conv2dInputGradient: convolution.map((use) => (bench) => {
+    const forward = use(bench);
+    const [x, weight] = forward.inputs as [Value, Value];
+    return graph.conv2dInputGradient(bench.input(forward.dims), weight, x.dims, forward.attributes);
+  }),
+  conv2dWeightGradient: convolution.map((use) => (bench) => {
+    const forward = use(bench);
+    const [x, weight] = forward.inputs as [Value, Value];
+    return graph.conv2dWeightGradient(x, bench.input(forward.dims), weight.dims, forward.attributes);
+  }),
+  attention,
+  attentionWeights: attention.map((use) => (bench) => graph.attentionWeights(use(bench))),
 
   groupNorm: fc
     .tuple(size(3), size(4), size(5), fc.array(size(9), { minLength: 0, maxLength: 2 }), epsilon, stored)
@@ -195,6 +254,16 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
         eps,
       });
     }),
+  rmsNorm: fc.tuple(shape(0, 3), size(64), epsilon, stored).map(
+    ([rows, channels, eps, type]) =>
+      (bench) =>
+        graph.rmsNorm(bench.input([...rows, channels]), bench.parameter([channels], type), { eps }),
+  ),
+  logSoftmax: fc.tuple(shape(1, 4, 12), fc.constantFrom(1, 100)).map(
+    ([dims, spread]) =>
+      (bench) =>
+        graph.logSoftmax(graph.mul(bench.input(dims), spread)),
+  ),
   softmax: fc.tuple(shape(1, 4, 12), fc.constantFrom(1, 100)).map(
     ([dims, spread]) =>
       (bench) =>
@@ -241,21 +310,35 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
       }),
     ),
   ),
-  gather: fc
-    .tuple(size(12), shape(0, 2), shape(0, 3), stored, fc.boolean(), fc.infiniteStream(fc.nat(1000)))
-    .map(([rows, rest, places, type, trained, stream]) => (bench) => {
-      const length = places.reduce((product, one) => product * one, 1);
-      const indices = Tensor.i64(
-        places,
-        [...stream.take(length)].map((one) => one % rows),
-      );
-      const dims = [rows, ...rest];
-      return graph.gather(trained ? bench.parameter(dims, type) : bench.input(dims), bench.given(indices));
-    }),
-  upsampleNearest: fc.tuple(size(2), size(3), size(30), size(30), size(40), size(40)).map(
-    ([batch, channels, h, w, height, width]) =>
+  pad: shape(0, 4).chain((dims) => {
+    const cells = fc.array(fc.nat(3), { minLength: dims.length, maxLength: dims.length });
+    return fc.tuple(cells, cells).map(
+      ([before, after]) =>
+        (bench: Bench) =>
+          graph.pad(bench.input(dims), before, after),
+    );
+  }),
+  expand: broadcastable.map(([a, b]) => (bench) => {
+    return graph.expand(bench.input(a), graph.broadcastDims("expand", a, b));
+  }),
+  gather: rows.map(([count, rest, places, type, trained, stream]) => (bench) => {
+    const dims = [count, ...rest];
+    const table = trained ? bench.parameter(dims, type) : bench.input(dims);
+    return graph.gather(table, indicesOf(bench, count, places, stream));
+  }),
+  scatterAdd: rows.map(([count, rest, places, , , stream]) => (bench) => {
+    const indices = indicesOf(bench, count, places, stream);
+    return graph.scatterAdd(indices, bench.input([...places, ...rest]), count);
+  }),
+  upsampleNearest: upsampling,
+  upsampleNearestGradient: upsampling.map((use) => (bench) => {
+    const forward = use(bench);
+    return graph.upsampleNearestGradient(bench.input(forward.dims), forward.inputs[0]!.dims);
+  }),
+  after: fc.tuple(shape(0, 4), shape(0, 3)).map(
+    ([dims, first]) =>
       (bench) =>
-        graph.upsampleNearest(bench.input([batch, channels, h, w]), Math.max(h, height), Math.max(w, width)),
+        graph.after(bench.input(dims), bench.input(first)),
   ),
 };
 

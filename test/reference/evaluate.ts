@@ -11,17 +11,20 @@ import { type Operation, operations } from "./operations.js";
 /**
  * @param outputs name of each output -> its value
  * @param feeds name of each input -> its numbers, of any element type (f64 for finite differences)
+ * @param given numbers of values that are taken instead of computed
  */
 export function evaluate(
   outputs: Readonly<Record<string, Value>>,
   feeds: Readonly<Record<string, Tensor>> = {},
+  given: ReadonlyMap<Value, Numbers> = new Map(),
 ): Record<string, Numbers> {
-  const given = new Map(Object.entries(feeds).map(([name, tensor]) => [name, numbersOf(tensor)]));
-  const results = new Map<Value, Numbers>();
-  for (const value of topologicalOrder(Object.values(outputs))) {
+  const fed = new Map(Object.entries(feeds).map(([name, tensor]) => [name, numbersOf(tensor)]));
+  const results = new Map(given);
+  for (const value of topologicalOrder(Object.values(outputs), new Set(given.keys()))) {
+    if (given.has(value)) continue;
     const operation = operations[value.op] as Operation<OpName>;
     const inputs = value.inputs.map((one) => results.get(one)!);
-    const data = operation(value, inputs, given);
+    const data = operation(value, inputs, fed);
     if (data.length !== count(value.dims)) {
       throw new Error(`${value.op} gives ${data.length} numbers for ${formatDims(value.dims)}`);
     }

@@ -1,7 +1,7 @@
 /** @file Each operation by its definition, in doubles: one typed entry an operation, so that a missing one does not compile. */
 
-import type { OpName, Value } from "../../src/graph/index.js";
-import { count, formatDims } from "../../src/tensor/index.js";
+import type { OpAttributes, OpName, Value } from "../../src/graph/index.js";
+import { count, type Dims, formatDims } from "../../src/tensor/index.js";
 import { broadcastOffsets, type Numbers, numbersOf, offsets, readParameter, stridesOf } from "./numbers.js";
 import { erf, sigmoid } from "./special.js";
 
@@ -11,6 +11,8 @@ export type Operation<K extends OpName> = (
   inputs: readonly Numbers[],
   feeds: ReadonlyMap<string, Numbers>,
 ) => Float64Array;
+
+type Sizes = readonly [number, number, number, number];
 
 const elementwise =
   (f: (x: number) => number) =>
@@ -67,6 +69,76 @@ function softmaxInPlace(x: Float64Array, length: number): Float64Array {
   return x;
 }
 
+/** Every product that a convolution adds up: places in the grid, in the weights and in the results. */
+function forEachTerm(
+  { stride, padding, groups }: OpAttributes["conv2d"],
+  grid: Dims,
+  weight: Dims,
+  results: Dims,
+  visit: (from: number, by: number, to: number) => void,
+): void {
+  const [batch, channels, height, width] = grid as Sizes;
+  const [filters, inner, kernelHeight, kernelWidth] = weight as Sizes;
+  const [, , rows, columns] = results as Sizes;
+  const [top, left] = padding;
+  let to = 0;
+  for (let b = 0; b < batch; b++) {
+    for (let f = 0; f < filters; f++) {
+      const first = Math.floor(f / (filters / groups)) * inner;
+      for (let i = 0; i < rows; i++) {
+        for (let j = 0; j < columns; j++) {
+          for (let c = 0; c < inner; c++) {
+            for (let u = 0; u < kernelHeight; u++) {
+              const row = i * stride + u - top;
+              if (row < 0 || row >= height) continue;
+              for (let v = 0; v < kernelWidth; v++) {
+                const column = j * stride + v - left;
+                if (column < 0 || column >= width) continue;
+                const from = ((b * channels + first + c) * height + row) * width + column;
+                visit(from, ((f * inner + c) * kernelHeight + u) * kernelWidth + v, to);
+              }
+            }
+          }
+          to++;
+        }
+      }
+    }
+  }
+}
+
+/** softmax(scale q kᵀ + bias), [B, heads, Q, K] */
+function attentionWeights(
+  { heads, scale, causal }: OpAttributes["attention"],
+  [q, k, bias]: readonly [Numbers, Numbers, Numbers | undefined],
+): Float64Array {
+  const [batch, queries, channels] = q.dims as [number, number, number];
+  const keys = k.dims[1]!;
+  const size = channels / heads;
+  const scores = new Float64Array(batch * heads * queries * keys);
+  let at = 0;
+  for (let b = 0; b < batch; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let i = 0; i < queries; i++) {
+        for (let j = 0; j < keys; j++) {
+          let sum = 0;
+          for (let d = 0; d < size; d++) {
+            const channel = h * size + d;
+            sum +=
+              q.data[(b * queries + i) * channels + channel]! * k.data[(b * keys + j) * channels + channel]!;
+          }
+          scores[at++] = causal && j > i + keys - queries ? Number.NEGATIVE_INFINITY : scale * sum;
+        }
+      }
+    }
+  }
+  if (bias) {
+    broadcastOffsets(bias.dims, [batch, heads, queries, keys]).forEach((from, i) => {
+      scores[i]! += bias.data[from]!;
+    });
+  }
+  return softmaxInPlace(scores, keys);
+}
+
 export const operations: { [K in OpName]: Operation<K> } = {
   input: ({ attributes: { name }, dims }, _, feeds) => {
     const given = feeds.get(name);
@@ -82,10 +154,14 @@ export const operations: { [K in OpName]: Operation<K> } = {
   sub: broadcast((a, b) => a - b),
   mul: broadcast((a, b) => a * b),
   div: broadcast((a, b) => a / b),
+  equal: broadcast((a, b) => Number(a === b)),
+  greater: broadcast((a, b) => Number(a > b)),
 
   exp: elementwise(Math.exp),
   log: elementwise(Math.log),
   sqrt: elementwise(Math.sqrt),
+  abs: elementwise(Math.abs),
+  erf: elementwise(erf),
   tanh: elementwise(Math.tanh),
   sigmoid: elementwise(sigmoid),
   relu: elementwise((x) => Math.max(x, 0)),
@@ -99,20 +175,24 @@ export const operations: { [K in OpName]: Operation<K> } = {
     ),
   clamp: ({ attributes: { min, max } }, [x]) => x!.data.map((one) => Math.min(Math.max(one, min), max)),
 
-  matmul: ({ dims }, [a, b]) => {
+  detach: (_, [x]) => x!.data,
+
+  matmul: ({ attributes: { transposeA, transposeB }, dims }, [a, b]) => {
     const [m, n] = dims.slice(-2) as [number, number];
-    const inner = a!.dims.at(-1)!;
+    const inner = a!.dims.at(transposeA ? -2 : -1)!;
+    const [stepI, stepA] = transposeA ? [1, m] : [inner, 1];
+    const [stepB, stepJ] = transposeB ? [1, inner] : [n, 1];
     const batch = dims.slice(0, -2);
     const matricesA = broadcastOffsets(a!.dims.slice(0, -2), batch);
     const matricesB = broadcastOffsets(b!.dims.slice(0, -2), batch);
     const results = new Float64Array(count(dims));
     matricesA.forEach((matrixA, index) => {
+      const [startA, startB] = [matrixA * m * inner, matricesB[index]! * inner * n];
       for (let i = 0; i < m; i++) {
         for (let j = 0; j < n; j++) {
           let sum = 0;
           for (let k = 0; k < inner; k++) {
-            sum +=
-              a!.data[(matrixA * m + i) * inner + k]! * b!.data[(matricesB[index]! * inner + k) * n + j]!;
+            sum += a!.data[startA + i * stepI + k * stepA]! * b!.data[startB + k * stepB + j * stepJ]!;
           }
           results[(index * m + i) * n + j] = sum;
         }
@@ -120,7 +200,6 @@ export const operations: { [K in OpName]: Operation<K> } = {
     });
     return results;
   },
-
   linear: ({ dims }, [x, weight, bias]) => {
     const [out, inner] = weight!.dims as [number, number];
     return new Float64Array(count(dims)).map((_, at) => {
@@ -131,69 +210,39 @@ export const operations: { [K in OpName]: Operation<K> } = {
     });
   },
 
-  conv2d: ({ attributes: { stride, padding }, dims }, [x, weight, bias]) => {
-    const [batch, filters, rows, columns] = dims as [number, number, number, number];
-    const [, channels, height, width] = x!.dims as [number, number, number, number];
-    const [, , kernelHeight, kernelWidth] = weight!.dims as [number, number, number, number];
-    const [top, left] = padding;
-    const results = new Float64Array(count(dims));
-    let at = 0;
-    for (let b = 0; b < batch; b++) {
-      for (let f = 0; f < filters; f++) {
-        for (let i = 0; i < rows; i++) {
-          for (let j = 0; j < columns; j++) {
-            let sum = bias?.data[f] ?? 0;
-            for (let c = 0; c < channels; c++) {
-              for (let u = 0; u < kernelHeight; u++) {
-                const row = i * stride + u - top;
-                if (row < 0 || row >= height) continue;
-                for (let v = 0; v < kernelWidth; v++) {
-                  const column = j * stride + v - left;
-                  if (column < 0 || column >= width) continue;
-                  sum +=
-                    x!.data[((b * channels + c) * height + row) * width + column]! *
-                    weight!.data[((f * channels + c) * kernelHeight + u) * kernelWidth + v]!;
-                }
-              }
-            }
-            results[at++] = sum;
-          }
-        }
-      }
+  conv2d: (value, [x, weight, bias]) => {
+    const results = new Float64Array(count(value.dims));
+    const cells = value.dims[2]! * value.dims[3]!;
+    for (let i = 0; bias && i < results.length; i++) {
+      results[i] = bias.data[Math.floor(i / cells) % value.dims[1]!]!;
     }
+    forEachTerm(value.attributes, x!.dims, weight!.dims, value.dims, (from, by, to) => {
+      results[to]! += x!.data[from]! * weight!.data[by]!;
+    });
+    return results;
+  },
+  conv2dInputGradient: ({ attributes, dims }, [dy, weight]) => {
+    const results = new Float64Array(count(dims));
+    forEachTerm(attributes, dims, weight!.dims, dy!.dims, (from, by, to) => {
+      results[from]! += dy!.data[to]! * weight!.data[by]!;
+    });
+    return results;
+  },
+  conv2dWeightGradient: ({ attributes, dims }, [x, dy]) => {
+    const results = new Float64Array(count(dims));
+    forEachTerm(attributes, x!.dims, dims, dy!.dims, (from, by, to) => {
+      results[by]! += x!.data[from]! * dy!.data[to]!;
+    });
     return results;
   },
 
-  attention: ({ attributes: { heads, scale, causal }, dims }, [q, k, v, bias]) => {
-    const [batch, queries, width] = dims as [number, number, number];
+  attention: (value, [q, k, v, bias]) => {
+    const { heads, causal, scale } = value.attributes;
+    const weights = attentionWeights({ heads, causal, scale }, [q!, k!, bias]);
+    const [, queries, width] = value.dims as [number, number, number];
     const keys = k!.dims[1]!;
-    const channels = q!.dims[2]!;
-    const [size, sizeV] = [channels / heads, width / heads];
-    const scores = new Float64Array(batch * heads * queries * keys);
-    let at = 0;
-    for (let b = 0; b < batch; b++) {
-      for (let h = 0; h < heads; h++) {
-        for (let i = 0; i < queries; i++) {
-          for (let j = 0; j < keys; j++) {
-            let sum = 0;
-            for (let d = 0; d < size; d++) {
-              const channel = h * size + d;
-              sum +=
-                q!.data[(b * queries + i) * channels + channel]! *
-                k!.data[(b * keys + j) * channels + channel]!;
-            }
-            scores[at++] = causal && j > i + keys - queries ? Number.NEGATIVE_INFINITY : scale * sum;
-          }
-        }
-      }
-    }
-    if (bias) {
-      broadcastOffsets(bias.dims, [batch, heads, queries, keys]).forEach((from, i) => {
-        scores[i]! += bias.data[from]!;
-      });
-    }
-    softmaxInPlace(scores, keys);
-    return new Float64Array(count(dims)).map((_, place) => {
+    const sizeV = width / heads;
+    return new Float64Array(count(value.dims)).map((_, place) => {
       const channel = place % width;
       const i = Math.floor(place / width) % queries;
       const b = Math.floor(place / width / queries);
@@ -201,11 +250,12 @@ export const operations: { [K in OpName]: Operation<K> } = {
       let sum = 0;
       for (let j = 0; j < keys; j++) {
         sum +=
-          scores[((b * heads + h) * queries + i) * keys + j]! * v!.data[(b * keys + j) * width + channel]!;
+          weights[((b * heads + h) * queries + i) * keys + j]! * v!.data[(b * keys + j) * width + channel]!;
       }
       return sum;
     });
   },
+  attentionWeights: ({ attributes }, [q, k, bias]) => attentionWeights(attributes, [q!, k!, bias]),
 
   groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias]) => {
     const [batch, channels] = dims as [number, number];
@@ -221,7 +271,30 @@ export const operations: { [K in OpName]: Operation<K> } = {
       (one, i) => one * scale!.data[i % channels]! + bias!.data[i % channels]!,
     );
   },
+  rmsNorm: ({ attributes: { eps }, dims }, [x, scale]) => {
+    const channels = dims.at(-1)!;
+    const results = x!.data.map((one, i) => one * scale!.data[i % channels]!);
+    for (let start = 0; start < results.length; start += channels) {
+      const square = x!.data.subarray(start, start + channels).reduce((sum, one) => sum + one * one, 0);
+      const root = Math.sqrt(square / channels + eps);
+      for (let i = start; i < start + channels; i++) results[i]! /= root;
+    }
+    return results;
+  },
   softmax: ({ dims }, [x]) => softmaxInPlace(x!.data.slice(), dims.at(-1)!),
+  logSoftmax: ({ dims }, [x]) => {
+    const results = x!.data.slice();
+    const length = dims.at(-1)!;
+    for (let start = 0; start < results.length; start += length) {
+      const run = results.subarray(start, start + length);
+      const top = run.reduce((most, one) => Math.max(most, one), Number.NEGATIVE_INFINITY);
+      const total = run.reduce((sum, one) => sum + Math.exp(one - top), 0);
+      run.forEach((one, i) => {
+        run[i] = one - top - Math.log(total);
+      });
+    }
+    return results;
+  },
 
   mean: reduction(
     0,
@@ -256,6 +329,24 @@ export const operations: { [K in OpName]: Operation<K> } = {
     const strides = stridesOf(x!.dims);
     return Float64Array.from(offsets(dims, strides), (at) => x!.data[start * strides[axis]! + at]!);
   },
+  pad: ({ attributes: { before }, dims }, [x]) => {
+    const results = new Float64Array(count(dims));
+    const strides = stridesOf(dims);
+    const start = before.reduce((total, cells, axis) => total + cells * strides[axis]!, 0);
+    offsets(x!.dims, strides).forEach((to, i) => {
+      results[start + to] = x!.data[i]!;
+    });
+    return results;
+  },
+  expand: ({ dims }, [x]) => Float64Array.from(broadcastOffsets(x!.dims, dims), (at) => x!.data[at]!),
+  scatterAdd: ({ dims }, [indices, updates]) => {
+    const row = count(dims.slice(1));
+    const results = new Float64Array(count(dims));
+    updates!.data.forEach((one, i) => {
+      results[indices!.data[Math.floor(i / row)]! * row + (i % row)]! += one;
+    });
+    return results;
+  },
   gather: (_, [table, indices]) => {
     const row = count(table!.dims.slice(1));
     const results = new Float64Array(indices!.data.length * row);
@@ -274,4 +365,16 @@ export const operations: { [K in OpName]: Operation<K> } = {
       return x!.data[(plane * h + row) * w + column]!;
     });
   },
+  upsampleNearestGradient: ({ dims }, [dy]) => {
+    const [, , h, w] = dims as Sizes;
+    const [, , height, width] = dy!.dims as Sizes;
+    const results = new Float64Array(count(dims));
+    dy!.data.forEach((one, at) => {
+      const plane = Math.floor(at / (height * width));
+      const row = Math.floor(((Math.floor(at / width) % height) * h) / height);
+      results[(plane * h + row) * w + Math.floor(((at % width) * w) / width)]! += one;
+    });
+    return results;
+  },
+  after: (_, [x]) => x!.data,
 };

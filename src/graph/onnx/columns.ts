@@ -5,7 +5,7 @@ import type { Emitter } from "./emitter.js";
 
 /** Emits a convolution whose bits do not depend on the number of threads, however small the grid is. */
 export function columns(value: Value<"conv2d">, [x, weight, bias]: readonly string[], to: Emitter): string {
-  const { stride, padding } = value.attributes;
+  const { stride, padding, groups } = value.attributes;
   const [batch, channels] = value.inputs[0]!.dims as [number, number, number, number];
   const [, , kernelHeight, kernelWidth] = value.inputs[1]!.dims as [number, number, number, number];
   const [, filters, down, across] = value.dims as [number, number, number, number];
@@ -22,18 +22,19 @@ export function columns(value: Value<"conv2d">, [x, weight, bias]: readonly stri
       seen.push(to.reshape(to.emit("Slice", [padded, ...range]), [batch, channels, 1, down * across]));
     }
   }
-  const terms = channels * kernelHeight * kernelWidth;
+  const terms = (channels / groups) * kernelHeight * kernelWidth;
   const joined = seen.length === 1 ? seen[0]! : to.emit("Concat", seen, { axis: 2 });
-  const cells = to.reshape(joined, [batch, terms, down * across]);
+  const grouped = groups === 1 ? [] : [groups];
+  const cells = to.reshape(joined, [batch, ...grouped, terms, down * across]);
 
   // 2. [B, cells, C'], then channels first
-  const matrix = to.reshape(weight!, [filters, terms]);
+  const matrix = to.reshape(weight!, [...grouped, filters / groups, terms]);
   const product = to.emit(
     "FusedMatMul",
     [cells, matrix],
     { transA: 1, transB: 1 },
     { domain: "com.microsoft" },
   );
-  const result = to.reshape(to.transpose(product, [0, 2, 1]), value.dims);
+  const result = to.reshape(to.transpose(product, groups === 1 ? [0, 2, 1] : [0, 1, 3, 2]), value.dims);
   return bias ? to.emit("Add", [result, to.reshape(bias, [filters, 1, 1])]) : result;
 }

@@ -15,9 +15,13 @@ export function convolution(
   const algorithm = kernels.convolution(value);
   if (algorithm === "columns") return columns(value, names, to);
   if (typeof algorithm === "object") return winograd(value, names, to, algorithm);
-  const { stride, padding } = value.attributes;
+  const { stride, padding, groups } = value.attributes;
   const operands = algorithm === "padded" ? withFullChannels(value, names, to) : names;
-  return to.emit("Conv", operands, { strides: [stride, stride], pads: padding });
+  return to.emit("Conv", operands, {
+    strides: [stride, stride],
+    pads: padding,
+    ...(groups > 1 && { group: groups }),
+  });
 }
 
 /** The grid and the weights with channels of zeros added, to a multiple of four. */

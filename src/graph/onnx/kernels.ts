@@ -73,8 +73,8 @@ function isPacked({ inputs }: Value<"conv2d">): boolean {
 /** Whether Winograd can compute it: 3x3, stride 1, weights known beforehand. */
 export function fitsWinograd(value: Value<"conv2d">): boolean {
   const weight = value.inputs[1]!;
-  const { stride } = value.attributes;
-  return isOp(weight, "parameter") && stride === 1 && weight.dims[2] === 3 && weight.dims[3] === 3;
+  const { stride, groups } = value.attributes;
+  return isOp(weight, "parameter") && stride * groups === 1 && weight.dims[2] === 3 && weight.dims[3] === 3;
 }
 
 /**

@@ -3,6 +3,7 @@
 import { count, type Dims, Tensor } from "../../tensor/index.js";
 import { isOp, type OpName, type Value } from "../value.js";
 import { convolution } from "./convolution.js";
+import { inputGradient, weightGradient } from "./convolution-gradients.js";
 import type { Emitter } from "./emitter.js";
 import type { Kernels } from "./kernels.js";
 
@@ -21,6 +22,16 @@ const plain =
   (_: Value, names: readonly string[], to: Emitter): string =>
     to.emit(opType, names);
 
+const compare =
+  (opType: string) =>
+  (_: Value, names: readonly string[], to: Emitter): string =>
+    to.emit("Cast", [to.emit(opType, names)], { to: 1 });
+
+const flags = (transposeA: boolean, transposeB: boolean) => ({
+  transA: Number(transposeA),
+  transB: Number(transposeB),
+});
+
 const reduce =
   (opType: string) =>
   ({ attributes }: Value<"mean" | "sum" | "max">, [x]: readonly string[], to: Emitter): string =>
@@ -33,6 +44,17 @@ function leaf(value: Value): never {
 /** Scores of more bytes are computed a part of the queries at a time: graphics cards bind no larger buffers. */
 const largestScores = 2 ** 27;
 
+/** Heads apart, and the axes [B, T, heads, d] in another order. */
+function apart(
+  name: string,
+  { dims: [batch, length, channels] }: Value,
+  heads: number,
+  order: readonly number[],
+  to: Emitter,
+): string {
+  return to.transpose(to.reshape(name, [batch!, length!, heads, channels! / heads]), order);
+}
+
 /** Products with a softmax between; the scores [B, heads, Q, K] are written. */
 function explicitAttention(
   { attributes: { heads, scale }, inputs, dims }: Value<"attention">,
@@ -40,11 +62,9 @@ function explicitAttention(
   bias: string | undefined,
   to: Emitter,
 ): string {
-  const apart = (name: string, { dims: [batch, length, channels] }: Value, order: readonly number[]) =>
-    to.transpose(to.reshape(name, [batch!, length!, heads, channels! / heads]), order);
-  const queries = to.emit("Mul", [apart(q, inputs[0]!, [0, 2, 1, 3]), to.floats([], [scale])]);
-  const keys = apart(k, inputs[1]!, [0, 2, 3, 1]);
-  const values = apart(v, inputs[2]!, [0, 2, 1, 3]);
+  const queries = to.emit("Mul", [apart(q, inputs[0]!, heads, [0, 2, 1, 3], to), to.floats([], [scale])]);
+  const keys = apart(k, inputs[1]!, heads, [0, 2, 3, 1], to);
+  const values = apart(v, inputs[2]!, heads, [0, 2, 1, 3], to);
   const [batch, length] = dims as [number, number, number];
   const parts = Math.ceil((4 * batch * heads * length * inputs[1]!.dims[1]!) / largestScores);
   const size = Math.ceil(length / parts);
@@ -77,7 +97,7 @@ function guarded(x: string, eps: number, to: Emitter): string {
  * [1, 1, Q, K]: 0 where a query sees a key, and so little that it counts for nothing where not. The kernels' own causal
  * attention differs between devices where there are more keys than queries.
  */
-function causalMask({ inputs }: Value<"attention">, to: Emitter): string {
+function causalMask({ inputs }: Value<"attention" | "attentionWeights">, to: Emitter): string {
   const [queries, keys] = [inputs[0]!.dims[1]!, inputs[1]!.dims[1]!];
   return to.shared(`causal ${queries} ${keys}`, () => {
     const hidden = (i: number) => (i % keys) - Math.floor(i / keys) > keys - queries;
@@ -96,6 +116,20 @@ function nearest(x: string, axis: number, from: number, size: number, to: Emitte
     Array.from({ length: size }, (_, i) => Math.floor((i * from) / size)),
   );
   return to.emit("Gather", [x, to.constant(places)], { axis });
+}
+
+/** Which of `size` places are copies of each of `from`: [from, size], or with its axes swapped. */
+function copies(from: number, size: number, along: "rows" | "columns"): Tensor {
+  const isCopy = (source: number, place: number) => Number(Math.floor((place * from) / size) === source);
+  return along === "rows"
+    ? Tensor.f32(
+        [from, size],
+        Float32Array.from({ length: from * size }, (_, i) => isCopy(Math.floor(i / size), i % size)),
+      )
+    : Tensor.f32(
+        [size, from],
+        Float32Array.from({ length: from * size }, (_, i) => isCopy(i % from, Math.floor(i / from))),
+      );
 }
 
 /** Groups of more numbers lose digits: the kernel adds them one after another in f32. */
@@ -141,9 +175,14 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   mul: plain("Mul"),
   div: plain("Div"),
 
+  equal: compare("Equal"),
+  greater: compare("Greater"),
+
   exp: plain("Exp"),
   log: plain("Log"),
   sqrt: plain("Sqrt"),
+  abs: plain("Abs"),
+  erf: plain("Erf"),
   tanh: plain("Tanh"),
   sigmoid: plain("Sigmoid"),
   relu: plain("Relu"),
@@ -153,9 +192,15 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   clamp: ({ attributes: { min, max } }, [x], to) =>
     to.emit("Clip", [x!, to.floats([], [min]), to.floats([], [max])]),
 
+  detach: (_, [x]) => x!,
+
   matmul: (value, [a, b], to, { turn }) => {
-    if (!turn?.(value)) return to.emit("MatMul", [a!, b!]);
-    const product = to.emit("FusedMatMul", [b!, a!], { transA: 1, transB: 1 }, microsoft);
+    const { transposeA, transposeB } = value.attributes;
+    if (!turn?.(value)) {
+      if (!transposeA && !transposeB) return to.emit("MatMul", [a!, b!]);
+      return to.emit("FusedMatMul", [a!, b!], flags(transposeA, transposeB), microsoft);
+    }
+    const product = to.emit("FusedMatMul", [b!, a!], flags(!transposeB, !transposeA), microsoft);
     const axes = value.dims.map((_, axis) => axis);
     return to.transpose(product, [...axes.slice(0, -2), axes.at(-1)!, axes.at(-2)!]);
   },
@@ -174,6 +219,8 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   },
 
   conv2d: convolution,
+  conv2dInputGradient: inputGradient,
+  conv2dWeightGradient: weightGradient,
 
   attention: (value, [q, k, v, bias], to, kernels) => {
     const { heads, scale, causal } = value.attributes;
@@ -183,6 +230,18 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
     const operands = added ? [q!, k!, v!, "", "", added] : [q!, k!, v!];
     const attributes = { num_heads: heads, scale: { float: scale } };
     return to.emit("MultiHeadAttention", operands, attributes, microsoft);
+  },
+
+  attentionWeights: (value, [q, k, bias], to) => {
+    const { heads, scale, causal } = value.attributes;
+    const queries = to.emit("Mul", [
+      apart(q!, value.inputs[0]!, heads, [0, 2, 1, 3], to),
+      to.floats([], [scale]),
+    ]);
+    const scores = to.emit("MatMul", [queries, apart(k!, value.inputs[1]!, heads, [0, 2, 3, 1], to)]);
+    const biased = bias ? to.emit("Add", [scores, bias]) : scores;
+    const masked = causal ? to.emit("Add", [biased, causalMask(value, to)]) : biased;
+    return to.emit("Softmax", [masked], { axis: -1 });
   },
 
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
@@ -207,7 +266,10 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
     const names = [guardedNorms ? centred(x!, to) : x!, ...scales];
     return to.emit("LayerNormalization", names, { axis: -1, epsilon: { float: eps } });
   },
+  rmsNorm: ({ attributes: { eps } }, names, to) =>
+    to.emit("SimplifiedLayerNormalization", names, { axis: -1, epsilon: { float: eps } }),
   softmax: (_, [x], to) => to.emit("Softmax", [x!], { axis: -1 }),
+  logSoftmax: (_, [x], to) => to.emit("LogSoftmax", [x!], { axis: -1 }),
 
   mean: reduce("ReduceMean"),
   sum: reduce("ReduceSum"),
@@ -217,10 +279,18 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   transpose: ({ attributes }, [x], to) => to.transpose(x!, attributes.permutation),
   concat: ({ attributes }, names, to) => to.emit("Concat", names, { axis: attributes.axis }),
   slice: ({ attributes: { axis, start, end } }, [x], to) => to.slice(x!, axis, start, end),
+  pad: ({ attributes: { before, after } }, [x], to) =>
+    to.emit("Pad", [x!, to.integers([...before, ...after])]),
+  expand: ({ dims }, [x], to) => to.emit("Expand", [x!, to.integers(dims)]),
   gather: ({ inputs: [source] }, [table, indices], to, { castTables }) => {
     const rows = to.emit("Gather", [table!, indices!], { axis: 0 });
     const half = isOp(source!, "parameter") && source.attributes.stored !== "f32";
     return half && !castTables ? to.emit("Cast", [rows], { to: 1 }) : rows;
+  },
+  scatterAdd: ({ dims, inputs }, [indices, updates], to) => {
+    const zeros = to.emit("Expand", [to.floats([], [0]), to.integers(dims)]);
+    const places = to.reshape(indices!, [...inputs[0]!.dims, 1]);
+    return to.emit("ScatterND", [zeros, places, updates!], { reduction: "add" });
   },
   upsampleNearest: ({ dims, inputs }, [x], to) => {
     const [, , height, width] = dims as [number, number, number, number];
@@ -234,5 +304,24 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
       });
     }
     return nearest(nearest(x!, 2, h, height, to), 3, w, width, to);
+  },
+  upsampleNearestGradient: ({ dims, inputs }, [dy], to) => {
+    const [batch, channels, h, w] = dims as [number, number, number, number];
+    const [, , height, width] = inputs[0]!.dims as [number, number, number, number];
+    if (height % h === 0 && width % w === 0) {
+      const apart = to.reshape(dy!, [batch * channels, h, height / h, w, width / w]);
+      const sums = to.emit("ReduceSum", [apart, to.integers([2, 4])], { keepdims: 0 });
+      return to.reshape(sums, dims);
+    }
+    const across = to.emit("MatMul", [dy!, to.constant(copies(w, width, "columns"))]);
+    return to.emit("MatMul", [to.constant(copies(h, height, "rows")), across]);
+  },
+
+  // A shape that is only known once `first` is: no number is larger than infinity.
+  after: ({ dims, inputs }, [x, first], to) => {
+    const number = inputs[1]!.dims.reduce<string>((part, _, axis) => to.slice(part, axis, 0, 1), first!);
+    const larger = to.emit("Greater", [to.reshape(number, [1]), to.floats([1], [Number.POSITIVE_INFINITY])]);
+    const shape = to.emit("Add", [to.emit("Cast", [larger], { to: 7 }), to.integers(dims)]);
+    return to.emit("Reshape", [x!, shape]);
   },
 };

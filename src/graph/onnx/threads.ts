@@ -6,7 +6,7 @@
  */
 
 import { count } from "../../tensor/index.js";
-import type { Value } from "../value.js";
+import { isOp, type Value } from "../value.js";
 
 /** With up to so many threads, bits do not depend on their number when weights are computed with in place. */
 export const steadyThreads = 8;
@@ -21,10 +21,12 @@ function productVaries(rows: number, terms: number, columns: number): boolean {
 }
 
 /** Whether a matrix product, or a linear layer whose weights are not packed beforehand, depends on the threads. */
-export function varies({ op, inputs, dims }: Value<"linear" | "matmul">): boolean {
+export function varies(value: Value<"linear" | "matmul">): boolean {
+  const { inputs, dims } = value;
   const columns = dims.at(-1)!;
-  const rows = op === "matmul" ? dims.at(-2)! : count(dims) / columns;
-  return productVaries(rows, inputs[0]!.dims.at(-1)!, columns);
+  if (!isOp(value, "matmul")) return productVaries(count(dims) / columns, inputs[0]!.dims.at(-1)!, columns);
+  const terms = inputs[0]!.dims.at(value.attributes.transposeA ? -2 : -1)!;
+  return productVaries(dims.at(-2)!, terms, columns);
 }
 
 /** Whether an attention by two products and a softmax depends on the threads; heads are cut before columns. */
@@ -38,7 +40,13 @@ export function attentionVaries({ inputs, attributes: { heads } }: Value<"attent
 
 /** Whether a convolution whose weights are not packed beforehand depends on the number of threads. */
 export function convolutionVaries({ inputs, attributes, dims }: Value<"conv2d">): boolean {
-  const [filters, channels, kernelHeight, kernelWidth] = inputs[1]!.dims as [number, number, number, number];
+  const [allFilters, channels, kernelHeight, kernelWidth] = inputs[1]!.dims as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const filters = allFilters / attributes.groups;
   const cells = dims[2]! * dims[3]!;
   const terms = channels * kernelHeight * kernelWidth;
   const pointwise = kernelHeight * kernelWidth * attributes.stride === 1;
