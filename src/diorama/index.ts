@@ -1,0 +1,41 @@
+/** @file The diorama room's door: a small world of scenes with pictures, masks, captions and questions. */
+
+export { type Captions, captions } from "./captions.js";
+export { type UnseenRule, unseen, unseenIn } from "./combinations.js";
+export { type DrawOptions, drawScene, patternShares, unseenShares } from "./draw.js";
+export {
+  type Example,
+  type ExampleOptions,
+  example,
+  isFair,
+  type Renderer,
+  type TwinExample,
+  twinExample,
+} from "./examples.js";
+export {
+  type Colour as ThingColour,
+  colours,
+  type Facing,
+  facings,
+  families,
+  type Noun,
+  nouns,
+  numbers,
+  type Pattern,
+  type Place,
+  patterns,
+  places,
+  plural,
+  type Relation,
+  relations,
+  type State,
+  states,
+  type View,
+  views,
+  vocabulary,
+} from "./lexicon.js";
+export { type Assets, stageOf } from "./placing.js";
+export { mainQuestion, type Question, questions } from "./questions.js";
+export { Random } from "./random.js";
+export { type Layout, type Scene, type Split, shown, splits, type Thing } from "./scene.js";
+export { type TwinScenes, twins } from "./twins.js";

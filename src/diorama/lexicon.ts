@@ -1,0 +1,219 @@
+/** @file What the world is made of, and the words for it: one word for one thing, everywhere. */
+
+import type { Vector } from "./stage.js";
+
+/** Directions that are asked against each other. */
+export type Axis = "side" | "front";
+
+export const facings = {
+  left: { axis: "side", words: "left", yaw: 3072 },
+  right: { axis: "side", words: "right", yaw: 1024 },
+  camera: { axis: "front", words: "the camera", yaw: 0 },
+  away: { axis: "front", words: "away", yaw: 2048 },
+} as const satisfies Record<string, { axis: Axis; words: string; yaw: number }>;
+
+export type Facing = keyof typeof facings;
+
+export const opposite = { left: "right", right: "left", camera: "away", away: "camera" } as const;
+
+/** Linear reflectances, apart from one another in every light of the world. */
+export const colours = {
+  red: [0.62, 0.02, 0.02],
+  yellow: [0.85, 0.58, 0.01],
+  green: [0.02, 0.3, 0.04],
+  blue: [0.02, 0.07, 0.62],
+  pink: [0.9, 0.25, 0.45],
+  black: [0.01, 0.01, 0.012],
+  white: [0.8, 0.8, 0.8],
+} as const satisfies Record<string, Vector>;
+
+export type Colour = keyof typeof colours;
+
+export type State = "upright" | "fallen" | "closed" | "open" | "standing" | "sitting";
+
+/** Pairs of states that one noun can be in; `fallen` lays the same mesh on its side, `mesh` is another one. */
+export const states: Readonly<Record<State, { other: State; fallen?: true; mesh?: string }>> = {
+  upright: { other: "fallen" },
+  fallen: { other: "upright", fallen: true },
+  closed: { other: "open" },
+  open: { other: "closed", mesh: "open box" },
+  standing: { other: "sitting" },
+  sitting: { other: "standing", mesh: "sitting man" },
+};
+
+interface NounInfo {
+  /** Its mesh, when that is not called like the noun. */
+  mesh?: string;
+  plural?: string;
+  /** Percent of the room that it is given in a picture; 100 unless told. */
+  size?: number;
+  /** Whether it is painted in one of the colours. */
+  painted?: true;
+  /** Where its front shows plainly at 64 pixels. */
+  axes?: readonly Axis[];
+  states?: readonly [State, State];
+  /** Whether it can wear a hat. */
+  head?: true;
+  /** Small enough to stand on a table, under it, or in a box. */
+  small?: true;
+  /** Whether several of it stand together in a picture. */
+  many?: true;
+}
+
+const both = ["side", "front"] as const;
+const side = ["side"] as const;
+const falls = ["upright", "fallen"] as const;
+
+const nounTable = {
+  dog: { axes: both, head: true, many: true },
+  cat: { axes: both, head: true, many: true },
+  horse: { axes: both, head: true, many: true, size: 110 },
+  rabbit: { axes: side, head: true, many: true, size: 95 },
+  hen: { axes: side, head: true, many: true, size: 95 },
+  man: { plural: "men", states: ["standing", "sitting"], head: true, many: true, size: 115 },
+  teddy: { plural: "teddies", axes: ["front"], head: true, many: true, size: 95 },
+  snowman: { plural: "snowmen", head: true, many: true },
+  car: { axes: both, painted: true, many: true, size: 115 },
+  van: { axes: both, painted: true, size: 110 },
+  truck: { axes: both, size: 115 },
+  bus: { plural: "buses", axes: ["front"], size: 115 },
+  motorbike: { axes: both, painted: true, size: 105 },
+  bicycle: { axes: side, painted: true, size: 105 },
+  tricycle: { axes: side, painted: true, size: 100 },
+  plane: { mesh: "biplane", axes: side, size: 110 },
+  chair: { axes: side, painted: true, states: falls, many: true },
+  stool: { painted: true, states: falls, many: true, size: 85 },
+  armchair: { axes: both, painted: true },
+  sofa: { axes: ["front"], painted: true, size: 110 },
+  table: { size: 115 },
+  bench: { plural: "benches", size: 110 },
+  lamp: { painted: true, states: falls, many: true, size: 90 },
+  mug: { painted: true, states: falls, many: true, small: true, size: 80 },
+  teapot: { painted: true, axes: side, many: true, small: true, size: 80 },
+  cake: { many: true, small: true, size: 75 },
+  ball: { many: true, small: true, size: 65 },
+  box: { plural: "boxes", states: ["closed", "open"], many: true, size: 85 },
+  barrel: { states: falls, many: true, size: 85 },
+  gift: { many: true, small: true, size: 75 },
+  suitcase: { painted: true, many: true, size: 85 },
+  backpack: { painted: true, axes: ["front"], many: true, size: 85 },
+  cactus: { plural: "cactuses", many: true, small: true, size: 90 },
+  tent: { painted: true, size: 110 },
+  cone: { states: falls, many: true, small: true, size: 80 },
+  umbrella: { painted: true, size: 105 },
+  sign: { size: 120 },
+} as const satisfies Record<string, NounInfo>;
+
+export type Noun = keyof typeof nounTable;
+
+export const nouns: Readonly<Record<Noun, NounInfo>> = nounTable;
+
+/** What the sign says: short words of plain shapes. */
+export const signWords = ["stop", "exit", "taxi", "cafe", "sale", "zoo"] as const;
+
+export type SignWord = (typeof signWords)[number];
+
+/** Nouns that look alike and differ in build: each is asked against the other. */
+export const families = [
+  ["chair", "stool"],
+  ["armchair", "sofa"],
+  ["car", "van"],
+  ["bus", "truck"],
+  ["bicycle", "tricycle"],
+  ["mug", "teapot"],
+] as const satisfies readonly (readonly [Noun, Noun])[];
+
+/** Places: a photographic panorama, turned as the renderer knows free floor. */
+export const places = {
+  park: "park",
+  city: "city",
+  room: "room",
+  field: "field",
+  hall: "hall",
+  forest: "forest",
+  harbour: "harbour",
+  square: "square",
+  lobby: "lobby",
+  desert: "desert",
+} as const satisfies Record<string, string>;
+
+export type Place = keyof typeof places;
+
+/** How a picture is taken, where it is asked; left out elsewhere. */
+export const views = {
+  above: { words: "from above", other: "side" },
+  side: { words: "from the side", other: "above" },
+  near: { words: "from near", other: "far" },
+  far: { words: "from far", other: "near" },
+} as const;
+
+export type View = keyof typeof views;
+
+/** The first thing stands so with respect to the second. */
+export const relations = {
+  left: { words: "to the left of", other: "right" },
+  right: { words: "to the right of", other: "left" },
+  front: { words: "in front of", other: "behind" },
+  behind: { words: "behind", other: "front" },
+  on: { words: "on", other: "under" },
+  under: { words: "under", other: "on" },
+  in: { words: "in", other: "beside" },
+  beside: { words: "next to", other: "in" },
+} as const;
+
+export type Relation = keyof typeof relations;
+
+export const numbers = ["one", "two", "three", "four"] as const;
+
+/** MMVP's nine patterns, then two controls that any encoder should answer. */
+export const patterns = [
+  "orientation",
+  "presence",
+  "state",
+  "count",
+  "relation",
+  "colour",
+  "structure",
+  "text",
+  "viewpoint",
+  "object",
+  "place",
+] as const;
+
+export type Pattern = (typeof patterns)[number];
+
+export const nounNames = Object.keys(nounTable) as Noun[];
+export const colourNames = Object.keys(colours) as Colour[];
+export const placeNames = Object.keys(places) as Place[];
+
+export function plural(noun: Noun): string {
+  return nouns[noun].plural ?? `${noun}s`;
+}
+
+/** "a dog", "an armchair". */
+export function a(words: string): string {
+  return `${/^[aeiou]/.test(words) ? "an" : "a"} ${words}`;
+}
+
+/** Words of captions, questions and answers that are not in the tables above. */
+const grammar =
+  "a an and are away does facing have hat how in is it many no of or picture say says seen sign that the there this to " +
+  "way what where which with color camera";
+
+/** Every word of every caption, question and answer, and the question mark: all that a tokenizer must know. */
+export const vocabulary: readonly string[] = [
+  ...new Set(
+    [
+      grammar,
+      ...nounNames,
+      ...nounNames.filter((noun) => nouns[noun].many).map(plural),
+      ...colourNames,
+      ...Object.keys(states),
+      ...signWords,
+      ...placeNames,
+      ...numbers,
+      ...[facings, views, relations].flatMap((table) => Object.values(table).map(({ words }) => words)),
+      "?",
+    ].flatMap((words) => words.split(" ")),
+  ),
+].sort();
