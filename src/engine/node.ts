@@ -6,6 +6,7 @@ import { rename, writeFile } from "node:fs/promises";
 import { availableParallelism, freemem, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { threadId } from "node:worker_threads";
 import { DiffsightError, failure, Tensor, type TensorData } from "../tensor/index.js";
 import type { PlainTensor } from "./convert.js";
 import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
@@ -225,15 +226,16 @@ export const derivesWeights: HostModule["derivesWeights"] = true;
 const derivedFiles = new Set<string>();
 let derivedCount = 0;
 
-/** Files are named after the process, so that those of a killed one can be told and removed. */
-const derivedName = /^diffsight-(\d+)-\d+\.weights(\.unfinished)?$/;
+/** Files are named after the process and its thread, so that those of a killed one can be told and removed. */
+const derivedName = /^diffsight-(\d+)-[\d-]+\.weights(\.unfinished)?$/;
 
 export const derivedFile: HostModule["derivedFile"] = () => {
   if (derivedCount === 0) {
     process.on("exit", () => derivedFiles.forEach(discardDerived));
     removeOrphans();
   }
-  const file = path.join(realpathSync(tmpdir()), `diffsight-${process.pid}-${derivedCount++}.weights`);
+  const name = `diffsight-${process.pid}-${threadId}-${derivedCount++}.weights`;
+  const file = path.join(realpathSync(tmpdir()), name);
   derivedFiles.add(file);
   return file;
 };
