@@ -1,6 +1,6 @@
 /** @file How each operation is written in ONNX: one entry an operation, so that a missing one does not compile. */
 
-import { count, type Dims, Tensor } from "../../tensor/index.js";
+import { count, Tensor } from "../../tensor/index.js";
 import { isOp, type OpName, type Value } from "../value.js";
 import { convolution } from "./convolution.js";
 import { inputGradient, weightGradient } from "./convolution-gradients.js";
@@ -139,30 +139,18 @@ const largestGroup = 2 ** 16;
 const partSize = 1024;
 
 /**
- * A scale and a bias that also mend the mean and the variance which a large group has left after its normalisation:
- * both are measured again in two steps, which keeps their digits, and cost no other pass over the numbers.
+ * The norm of groups so large that sums are taken in two steps, of what the mean has been taken from: E[x²] - E[x]²
+ * loses the digits that a large mean covers. In groups, [batch, groups, parts, partSize].
  */
-function corrected(
-  normal: string,
-  { scale, bias }: { scale: string; bias: string },
-  [batch, channels, ...grid]: Dims,
-  groups: number,
-  to: Emitter,
-): { scale: string; bias: string } {
-  const size = (channels! / groups) * count(grid);
-  const parts = to.reshape(normal, [batch!, groups, size / partSize, partSize]);
-  const overall = (sums: string) =>
-    to.emit("Div", [
-      to.emit("ReduceSum", [sums, to.integers([2, 3])], { keepdims: 1 }),
-      to.floats([], [size]),
-    ]);
-  const mean = overall(to.emit("ReduceSum", [parts, to.integers([3])], { keepdims: 1 }));
-  const square = overall(to.emit("ReduceSumSquare", [parts, to.integers([3])], { keepdims: 1 }));
-  const variance = to.emit("Sub", [square, to.emit("Mul", [mean, mean])]);
-  const inverse = to.emit("Reciprocal", [to.emit("Sqrt", [variance])]);
-  const grouped = (name: string) => to.reshape(name, [1, groups, channels! / groups, 1]);
-  const mended = to.emit("Mul", [grouped(scale), inverse]);
-  return { scale: mended, bias: to.emit("Sub", [grouped(bias), to.emit("Mul", [mended, mean])]) };
+function normalInParts(grouped: string, size: number, eps: number, to: Emitter): string {
+  const average = (opType: string, x: string) => {
+    const parts = to.emit(opType, [x, to.integers([3])], { keepdims: 1 });
+    const sum = to.emit("ReduceSum", [parts, to.integers([2])], { keepdims: 1 });
+    return to.emit("Div", [sum, to.floats([], [size])]);
+  };
+  const centre = to.emit("Sub", [grouped, average("ReduceSum", grouped)]);
+  const variance = to.emit("Add", [average("ReduceSumSquare", centre), to.floats([], [eps])]);
+  return to.emit("Mul", [centre, to.emit("Reciprocal", [to.emit("Sqrt", [variance])])]);
 }
 
 export const lowerings: { [K in OpName]: Lowering<K> } = {
@@ -247,6 +235,16 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
   groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias], to, { guardedNorms }) => {
     const [batch, channels, ...grid] = dims as [number, number, ...number[]];
+    const size = (channels / groups) * count(grid);
+    const perChannel = [1, channels, ...grid.map(() => 1)];
+    const affine = (normal: string) => {
+      const scaled = to.emit("Mul", [to.reshape(normal, dims), to.reshape(scale!, perChannel)]);
+      return to.emit("Add", [scaled, to.reshape(bias!, perChannel)]);
+    };
+    if (size > largestGroup && size % partSize === 0) {
+      const inParts = to.reshape(x!, [batch, groups, size / partSize, partSize]);
+      return affine(normalInParts(inParts, size, eps, to));
+    }
     const inGroups = to.reshape(x!, [batch, groups, -1]);
     const grouped = guardedNorms ? guarded(inGroups, eps, to) : inGroups;
     const ones = to.floats([groups], Array(groups).fill(1));
@@ -254,13 +252,7 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
     const normal = to.emit("InstanceNormalization", [grouped, ones, zeros], {
       epsilon: { float: guardedNorms ? sharedEps : eps },
     });
-    const size = (channels / groups) * count(grid);
-    const isLarge = size > largestGroup && size % partSize === 0;
-    const affine = { scale: scale!, bias: bias! };
-    const mended = isLarge ? corrected(normal, affine, dims, groups, to) : affine;
-    const perChannel = [isLarge ? batch : 1, channels, ...grid.map(() => 1)];
-    const scaled = to.emit("Mul", [to.reshape(normal, dims), to.reshape(mended.scale, perChannel)]);
-    return to.emit("Add", [scaled, to.reshape(mended.bias, perChannel)]);
+    return affine(normal);
   },
   layerNorm: ({ attributes: { eps } }, [x, ...scales], to, { guardedNorms }) => {
     const names = [guardedNorms ? centred(x!, to) : x!, ...scales];
