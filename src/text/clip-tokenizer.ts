@@ -63,6 +63,8 @@ interface Piece {
 export class ClipTokenizer {
   /** `model_max_length`: the number of ids of every encoded prompt. */
   readonly length: number;
+  /** `vocab_size`: one more than the highest id. */
+  readonly size: number;
   readonly start: TokenId;
   readonly end: TokenId;
   readonly padding: TokenId;
@@ -82,8 +84,8 @@ export class ClipTokenizer {
     this.end = vocabulary.end;
     this.padding = vocabulary.padding;
     this.#tokens = new Map([...ids, ...literal].map(([token, id]) => [id, token]));
-    const size = [...this.#tokens.keys()].reduce((most, id) => Math.max(most, id), 0) + 1;
-    this.#merges = new MergeTable(merges, size);
+    this.size = [...this.#tokens.keys()].reduce((most, id) => Math.max(most, id), 0) + 1;
+    this.#merges = new MergeTable(merges, this.size);
     this.#bytes = ["", "</w>"].flatMap((suffix) => byteCharacters.map((c) => ids.get(c + suffix) ?? unknown));
     const longestFirst = [...literal.keys()].sort((a, b) => b.length - a.length);
     this.#literal = new RegExp(
