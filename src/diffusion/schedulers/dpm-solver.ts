@@ -3,8 +3,8 @@
 import { misuse, type Tensor } from "../../tensor/index.js";
 import { choice, flag, integer, number, refuse, type SchedulerConfig, unsupported } from "./config.js";
 import { combine, f32 } from "./float32.js";
-import { noiseSchedule, type PredictionType } from "./noise-schedule.js";
 import { predictedClean, predictedNoise } from "./prediction.js";
+import { type SamplerConfig, samplerConfig } from "./sampler-config.js";
 import { checkStep, type Scheduler } from "./scheduler.js";
 import {
   exponentialSigmas,
@@ -17,16 +17,7 @@ import {
   smallestAlpha,
   timestepOf,
 } from "./sigmas.js";
-import {
-  checkSteps,
-  checkTimesteps,
-  leading,
-  linspace,
-  roundHalfEven,
-  type Spacing,
-  spacings,
-  trailing,
-} from "./spacing.js";
+import { checkSteps, checkTimesteps, leading, linspace, roundHalfEven, trailing } from "./spacing.js";
 
 /** Below this many steps the last ones are done with lower order, where the config allows it. */
 const fewSteps = 15;
@@ -34,11 +25,9 @@ const fewSteps = 15;
 export class DpmSolverScheduler implements Scheduler {
   readonly name = "dpm++";
   readonly initNoiseSigma = 1;
+  readonly #config: SamplerConfig;
   /** σ of every trained timestep. */
   readonly #trained: Float32Array;
-  readonly #predictionType: PredictionType;
-  readonly #spacing: Spacing;
-  readonly #offset: number;
   /** How many timesteps from 0 on have a lambda above the clipping. */
   readonly #usable: number;
   readonly #levels: Levels;
@@ -57,11 +46,9 @@ export class DpmSolverScheduler implements Scheduler {
 
   constructor(config: SchedulerConfig) {
     refuse(config, "thresholding", "use_beta_sigmas", "use_dynamic_shifting", "variance_type");
-    const { alphasCumprod, predictionType } = noiseSchedule(config);
+    this.#config = samplerConfig(config, "linspace");
+    const { alphasCumprod } = this.#config;
     this.#trained = sigmasOf(alphasCumprod);
-    this.#predictionType = predictionType;
-    this.#spacing = choice(config, "timestep_spacing", spacings, "linspace");
-    this.#offset = integer(config, "steps_offset", 0, [0, 1000]);
     const clip = number(config, "lambda_min_clipped", -Infinity, [-Infinity, Number.MAX_VALUE]);
     this.#usable = alphasCumprod.filter((alpha) => lambdaOf(alpha || smallestAlpha) >= clip).length;
     this.#levels = levelsOf(config, ["karras", "exponential", "lu"]);
@@ -93,7 +80,7 @@ export class DpmSolverScheduler implements Scheduler {
         return this.#roundTimesteps ? roundHalfEven(t) : Math.floor(t);
       });
     }
-    checkTimesteps(timesteps, trained.length);
+    checkTimesteps(timesteps, steps, trained.length);
     this.#sigmas = Float32Array.of(...sigmas, this.#finalSigma);
     if (this.#sigmas.slice(1, -1).some((sigma, i) => sigma === this.#sigmas[i])) {
       throw misuse("STEPS", `${steps} steps are too many for this schedule: two of them would be the same.`);
@@ -104,7 +91,7 @@ export class DpmSolverScheduler implements Scheduler {
 
   /** One timestep more than the steps is laid out, and the last, 0, left out (but for trailing). */
   #spaced(steps: number): number[] {
-    switch (this.#spacing) {
+    switch (this.#config.spacing) {
       case "linspace":
         return linspace(0, this.#usable - 1, steps + 1)
           .slice(1)
@@ -112,7 +99,7 @@ export class DpmSolverScheduler implements Scheduler {
           .map(roundHalfEven);
       case "leading": {
         const stride = Math.floor(this.#usable / (steps + 1));
-        return leading(steps + 1, stride, this.#offset).slice(0, -1);
+        return leading(steps + 1, stride, this.#config.offset).slice(0, -1);
       }
       case "trailing":
         return trailing(this.#usable, this.#trained.length / steps);
@@ -138,7 +125,7 @@ export class DpmSolverScheduler implements Scheduler {
       .filter((at) => at >= 0)
       .map((at) => levelOf(this.#sigmas[at]!));
     const convert = this.#solvesForClean ? predictedClean : predictedNoise;
-    const converted = convert(this.#predictionType, prediction, { sample, ...now! });
+    const converted = convert(this.#config.predictionType, prediction, { sample, ...now! });
     this.#history = [converted, ...this.#history.slice(0, this.#order - 1)];
 
     const few = this.#lowerOrderFinal && steps < fewSteps;

@@ -1,9 +1,9 @@
 /** @file Euler's method in σ, without churn (Karras et al. 2022, algorithm 2; diffusers `EulerDiscreteScheduler`). */
 
 import type { Tensor } from "../../tensor/index.js";
-import { choice, integer, number, refuse, type SchedulerConfig } from "./config.js";
+import { choice, number, refuse, type SchedulerConfig } from "./config.js";
 import { combine, divide, f32 } from "./float32.js";
-import { noiseSchedule, type PredictionType } from "./noise-schedule.js";
+import { type SamplerConfig, samplerConfig } from "./sampler-config.js";
 import { checkStep, type Scheduler } from "./scheduler.js";
 import {
   exponentialSigmas,
@@ -15,15 +15,13 @@ import {
   sigmasOf,
   timestepOf,
 } from "./sigmas.js";
-import { checkSteps, checkTimesteps, type Spacing, spacedTimesteps, spacings } from "./spacing.js";
+import { checkSteps, checkTimesteps, spacedTimesteps } from "./spacing.js";
 
 export class EulerScheduler implements Scheduler {
   readonly name = "euler";
+  readonly #config: SamplerConfig;
   /** σ of every trained timestep. */
   readonly #trained: Float32Array;
-  readonly #predictionType: PredictionType;
-  readonly #spacing: Spacing;
-  readonly #offset: number;
   readonly #levels: Levels;
   /** Between these lie Karras' and exponential levels; otherwise between the run's own ends. */
   readonly #range: { least: number | undefined; most: number | undefined };
@@ -35,11 +33,8 @@ export class EulerScheduler implements Scheduler {
     refuse(config, "use_beta_sigmas");
     choice(config, "timestep_type", ["discrete"], "discrete");
     choice(config, "interpolation_type", ["linear"], "linear");
-    const { alphasCumprod, predictionType } = noiseSchedule(config);
-    this.#trained = sigmasOf(alphasCumprod);
-    this.#predictionType = predictionType;
-    this.#spacing = choice(config, "timestep_spacing", spacings, "linspace");
-    this.#offset = integer(config, "steps_offset", 0, [0, 1000]);
+    this.#config = samplerConfig(config, "linspace");
+    this.#trained = sigmasOf(this.#config.alphasCumprod);
     this.#levels = levelsOf(config, ["karras", "exponential"]);
     const limit = (field: string) =>
       config[field] == null ? undefined : number(config, field, 0, [1e-10, 1e10]);
@@ -50,8 +45,8 @@ export class EulerScheduler implements Scheduler {
   timesteps(steps: number): number[] {
     const trained = this.#trained;
     checkSteps(steps, trained.length);
-    let timesteps = spacedTimesteps(this.#spacing, steps, trained.length, this.#offset).map(f32);
-    checkTimesteps(timesteps, trained.length);
+    let timesteps = spacedTimesteps(steps, this.#config).map(f32);
+    checkTimesteps(timesteps, steps, trained.length);
     let sigmas = timesteps.map((t) => sigmaAt(trained, t));
     if (this.#levels !== "timesteps") {
       const spread = this.#levels === "karras" ? karrasSigmas : exponentialSigmas;
@@ -65,7 +60,7 @@ export class EulerScheduler implements Scheduler {
 
   get initNoiseSigma(): number {
     const most = this.#sigmas.reduce((a, b) => Math.max(a, b), 0);
-    return this.#spacing === "leading" ? f32(Math.sqrt(f32(f32(most * most) + 1))) : most;
+    return this.#config.spacing === "leading" ? f32(Math.sqrt(f32(f32(most * most) + 1))) : most;
   }
 
   scaleInput(sample: Tensor, i: number): Tensor {
@@ -87,7 +82,7 @@ export class EulerScheduler implements Scheduler {
 
   /** Here a sample is clean + σ noise, not the mixture that the network was trained on. */
   #clean(prediction: Tensor, sigma: number, sample: Tensor): Tensor {
-    switch (this.#predictionType) {
+    switch (this.#config.predictionType) {
       case "epsilon":
         return combine([1, sample], [-sigma, prediction]);
       case "v_prediction": {

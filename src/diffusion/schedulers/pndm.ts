@@ -1,19 +1,12 @@
 /** @file Pseudo numerical methods (Liu et al. 2022; diffusers `PNDMScheduler`), the scheduler of SD 1.x and 2.1-base. */
 
 import type { Tensor } from "../../tensor/index.js";
-import { choice, flag, integer, refuse, type SchedulerConfig, unsupported } from "./config.js";
+import { flag, refuse, type SchedulerConfig, unsupported } from "./config.js";
 import { combine, divide, f32 } from "./float32.js";
-import { type NoiseSchedule, noiseSchedule } from "./noise-schedule.js";
 import { predictedNoise } from "./prediction.js";
+import { type SamplerConfig, samplerConfig } from "./sampler-config.js";
 import { checkStep, type Scheduler } from "./scheduler.js";
-import {
-  checkSteps,
-  checkTimesteps,
-  roundHalfEven,
-  type Spacing,
-  spacedTimesteps,
-  spacings,
-} from "./spacing.js";
+import { checkSteps, checkTimesteps, roundHalfEven, spacedTimesteps } from "./spacing.js";
 
 /** Passes of the network at the beginning, four a Runge-Kutta step, where the config does not skip them. */
 const rungeKuttaPasses = 12;
@@ -21,9 +14,7 @@ const rungeKuttaPasses = 12;
 export class PndmScheduler implements Scheduler {
   readonly name = "pndm";
   readonly initNoiseSigma = 1;
-  readonly #schedule: NoiseSchedule;
-  readonly #spacing: Spacing;
-  readonly #offset: number;
+  readonly #config: SamplerConfig;
   readonly #skipRungeKutta: boolean;
   readonly #finalAlpha: number;
   #timesteps: number[] = [];
@@ -37,20 +28,18 @@ export class PndmScheduler implements Scheduler {
 
   constructor(config: SchedulerConfig) {
     refuse(config, "rescale_betas_zero_snr");
-    this.#schedule = noiseSchedule(config);
-    if (this.#schedule.predictionType === "sample") {
+    this.#config = samplerConfig(config, "leading");
+    if (this.#config.predictionType === "sample") {
       throw unsupported("prediction_type", "sample", "epsilon, v_prediction");
     }
-    this.#spacing = choice(config, "timestep_spacing", spacings, "leading");
-    this.#offset = integer(config, "steps_offset", 0, [0, 1000]);
     this.#skipRungeKutta = flag(config, "skip_prk_steps", false);
-    this.#finalAlpha = flag(config, "set_alpha_to_one", false) ? 1 : this.#schedule.alphasCumprod[0]!;
+    this.#finalAlpha = flag(config, "set_alpha_to_one", false) ? 1 : this.#config.alphasCumprod[0]!;
   }
 
   timesteps(steps: number): number[] {
-    const trained = this.#schedule.alphasCumprod.length;
+    const { trained } = this.#config;
     checkSteps(steps, trained, this.#skipRungeKutta ? 1 : 4);
-    const plain = spacedTimesteps(this.#spacing, steps, trained, this.#offset).map(roundHalfEven);
+    const plain = spacedTimesteps(steps, this.#config).map(roundHalfEven);
     const stride = Math.floor(trained / steps);
     let timesteps: number[];
     if (this.#skipRungeKutta) {
@@ -65,7 +54,7 @@ export class PndmScheduler implements Scheduler {
       });
       timesteps = [...quartets, ...plain.slice(3)];
     }
-    checkTimesteps(timesteps, trained);
+    checkTimesteps(timesteps, steps, trained);
     this.#timesteps = timesteps;
     this.#stride = stride;
     this.#history = [];
@@ -116,7 +105,7 @@ export class PndmScheduler implements Scheduler {
 
   /** From the sample at one timestep to that at another (eq. 9 of the paper). */
   #transfer(sample: Tensor, from: number, to: number, prediction: Tensor): Tensor {
-    const { alphasCumprod, predictionType } = this.#schedule;
+    const { alphasCumprod, predictionType } = this.#config;
     const alpha = alphasCumprod[from]!;
     const nextAlpha = alphasCumprod[to] ?? this.#finalAlpha;
     const beta = f32(1 - alpha);

@@ -71,6 +71,13 @@ describe("a whole walk ends where diffusers' does", () => {
       [0.601351, 0.360329, 1.254804],
     ],
     [
+      "pndm",
+      { ...stable, skip_prk_steps: true, steps_offset: 0 },
+      1000,
+      [999, 0],
+      [-8.08827, -1.351844, 3.087177],
+    ],
+    [
       "euler",
       { ...stable, use_exponential_sigmas: true, final_sigmas_type: "sigma_min" },
       8,
@@ -165,7 +172,12 @@ describe("a run", () => {
       scheduler.timesteps(4);
       expect(() => scheduler.step(Tensor.f32([1]), 40, Tensor.f32([1]))).toThrow(/no step 40/);
     }
-    expect(() => createScheduler(stable, "ddim").timesteps(1000)).toThrow(/timestep 1000, outside 0 to 999/);
+    for (const name of ["ddim", "pndm"] as const) {
+      // diffusers, too, looks up ᾱ at 1000 there, and fails.
+      expect(() => createScheduler({ ...stable, skip_prk_steps: true }, name).timesteps(1000)).toThrow(
+        /^1000 steps visit timestep 1000, outside 0 to 999/,
+      );
+    }
     expect(() => createScheduler(stable, "dpm++").timesteps(1000)).toThrow(/two of them would be the same/);
   });
 

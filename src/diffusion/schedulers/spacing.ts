@@ -15,19 +15,25 @@ export function checkSteps(steps: number, trained: number, least = 1): void {
   }
 }
 
-/** @throws STEPS when a timestep lies outside the schedule, as `steps_offset` may bring about */
-export function checkTimesteps(timesteps: readonly number[], trained: number): void {
+/**
+ * @param steps what was asked for: the network may be asked oftener
+ * @throws STEPS when a timestep lies outside the schedule, as `steps_offset` may bring about
+ */
+export function checkTimesteps(timesteps: readonly number[], steps: number, trained: number): void {
   const outside = timesteps.find((t) => t < 0 || t > trained - 1);
   if (outside !== undefined) {
     throw misuse(
       "STEPS",
-      `${timesteps.length} steps visit timestep ${outside}, outside 0 to ${trained - 1}: take fewer steps.`,
+      `${steps} steps visit timestep ${outside}, outside 0 to ${trained - 1}: take fewer steps.`,
     );
   }
 }
 
 /** Timesteps in descending order; those of linspace are not rounded. */
-export function spacedTimesteps(spacing: Spacing, steps: number, trained: number, offset: number): number[] {
+export function spacedTimesteps(
+  steps: number,
+  { spacing, trained, offset }: { spacing: Spacing; trained: number; offset: number },
+): number[] {
   switch (spacing) {
     case "linspace":
       return linspace(0, trained - 1, steps).reverse();
