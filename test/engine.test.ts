@@ -17,6 +17,7 @@ import {
   mean,
   mul,
   parameter,
+  slice,
   steadyThreads,
   sum,
   type Value,
@@ -66,6 +67,10 @@ describe.each(presets)("weights, %s", (memory) => {
       const bias = bench.parameter([40], type);
       bench.want(linear(linear(data, near), far, bias));
       bench.want(linear(data, bench.parameter([50, 40], type)));
+      for (const weight of [near, bench.parameter([64, 40], type)]) {
+        const rows = [slice(weight, 0, 5, 30), slice(weight, 0, 30, 64)].map((some) => linear(data, some));
+        bench.want(mul(rows[0]!, slice(rows[1]!, 1, 0, 25)));
+      }
     }
     await expectExact(engine, bench);
   });
