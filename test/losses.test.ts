@@ -44,7 +44,7 @@ describe("diffusion", () => {
     expect(diffusionTarget("epsilon", x, ε, factors)).toBe(ε);
     const target = numbers(diffusionTarget("v_prediction", x, ε, factors));
     const expected = velocity(latent, noise, timesteps, schedule).toFloat32();
-    target.forEach((value, i) => expect(value).toBeCloseTo(expected[i]!, 5));
+    for (const [i, value] of target.entries()) expect(value).toBeCloseTo(expected[i]!, 5);
   });
 
   it("gives back latent and noise from the noisy latent and the velocity", () => {

@@ -1,0 +1,289 @@
+/** @file What each task learns from, on a toy world: batches, a few steps that lower the loss, files that open again. */
+
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Store, StoreWriter, writeShard } from "../src/data/index.js";
+import { readClipConfig, readClipTextConfig, readUnetConfig, readVaeConfig } from "../src/models/index.js";
+import { Tensor, TorchGenerator } from "../src/tensor/index.js";
+import { randomAt, type Settings, StepProgram, settingsSchema, type Task } from "../src/training/index.js";
+import { adamwStep } from "../src/training/optimizer.js";
+import { task as autoencoder, latentScale } from "../src/training/tasks/autoencoder.js";
+import { task as clip } from "../src/training/tasks/clip.js";
+import { task as diffusion } from "../src/training/tasks/diffusion.js";
+import { drawPrompt } from "../src/training/tasks/prompts.js";
+import { flatten, layoutOf, scopeOf, unflatten } from "../src/training/weights.js";
+import { openModel } from "../src/weights/index.js";
+
+const side = 16;
+const colours = { red: [220, 40, 30], green: [40, 190, 60], blue: [30, 60, 210], white: [240, 240, 240] };
+const names = Object.keys(colours) as (keyof typeof colours)[];
+const places = ["left", "right"] as const;
+const words = ["a", "square", "in", "the", "picture", "what", "color", "is", "it", "?", ...names, ...places];
+
+let root: string;
+let data: { train: Store; validation: Store };
+
+/** Squares of four colours at the left or the right; their latents are small pictures themselves. */
+async function toyWorld(name: string, rows: number, seed: number): Promise<Store> {
+  const random = new TorchGenerator(seed);
+  const folder = path.join(root, name);
+  const columns = {
+    rgb: { dtype: "u8", dims: [side, side, 3] },
+    latent: { dtype: "f16", dims: [4, 8, 8] },
+  } as const;
+  const writer = StoreWriter.open(folder, { key: name, rows, columns, lines: true, shardRows: 64 });
+  for (const range of writer.missing) {
+    const n = range.to - range.from;
+    const rgb = new Uint8Array(n * side * side * 3).fill(90);
+    const latent = new Float32Array(n * 4 * 64);
+    const lines = Array.from({ length: n }, (_, i) => {
+      const index = range.from + i;
+      const [colour, at] = [names[index % 4]!, places[(index >> 2) % 2]!];
+      const jitter = Number(random.randint(0, 3, [1]).data[0]);
+      const left = (at === "left" ? 1 : 8) + jitter;
+      for (let y = 5; y < 11; y++) {
+        for (let x = left; x < left + 5; x++) rgb.set(colours[colour], ((i * side + y) * side + x) * 3);
+      }
+      for (let channel = 0; channel < 4; channel++) {
+        for (let cell = 0; cell < 64; cell++) {
+          const inside = at === "left" ? cell % 8 < 4 : cell % 8 >= 4;
+          latent[(i * 4 + channel) * 64 + cell] = (channel === index % 4 ? 1 : -1) * (inside ? 1 : 0.2);
+        }
+      }
+      const captions = { loose: `a ${colour} square`, full: `a ${colour} square ${at}` };
+      return { captions, questions: [{ question: "what color is it ?" }] };
+    });
+    const pixels = new Tensor("u8", [n, side, side, 3], rgb);
+    const latents = Tensor.f32([n, 4, 8, 8], latent).to("f16");
+    const made = { columns: { rgb: pixels, latent: latents }, lines };
+    writer.record(await writeShard(folder, range, { columns, lines: true }, made));
+  }
+  return writer.finish();
+}
+
+beforeAll(async () => {
+  root = await mkdtemp(path.join(tmpdir(), "diffsight-tasks-"));
+  data = { train: await toyWorld("train", 256, 1), validation: await toyWorld("validation", 64, 2) };
+});
+afterAll(() => rm(root, { recursive: true }));
+
+const text = { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2 };
+const tokenizer = { words, length: 10 };
+
+const autoencoderConfig = {
+  network: {
+    block_out_channels: [8, 16],
+    down_block_types: ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+    up_block_types: ["UpDecoderBlock2D", "UpDecoderBlock2D"],
+    norm_num_groups: 1,
+    sample_size: side,
+  },
+  crop: 8,
+};
+const clipConfig = {
+  network: {
+    projection_dim: 8,
+    text_config: text,
+    vision_config: { ...text, image_size: side, patch_size: 4 },
+  },
+  tokenizer,
+  prompts: { loose: 0.8, full: 0.2 },
+  visible: 8,
+  candidates: 4,
+};
+const diffusionConfig = {
+  unet: {
+    sample_size: 8,
+    block_out_channels: [16, 24],
+    down_block_types: ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    up_block_types: ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+    layers_per_block: 1,
+    cross_attention_dim: 16,
+    attention_head_dim: [1, 2],
+    norm_num_groups: 8,
+    use_linear_projection: true,
+  },
+  textEncoder: text,
+  tokenizer,
+  scheduler: {
+    _class_name: "DDIMScheduler",
+    beta_schedule: "scaled_linear",
+    beta_start: 0.00085,
+    beta_end: 0.012,
+    prediction_type: "epsilon",
+    clip_sample: false,
+  },
+  prompts: { full: 0.7, loose: 0.1, question: 0.1, empty: 0.1 },
+};
+
+const settings = (batch: number, lr: number, steps: number): Settings =>
+  settingsSchema.parse({ steps, batch, optimizer: { lr }, validation: { every: steps } });
+
+const tasks = [
+  {
+    name: "autoencoder",
+    task: autoencoder as Task,
+    config: autoencoderConfig,
+    batch: 8,
+    lr: 3e-3,
+    steps: 40,
+  },
+  { name: "clip", task: clip as Task, config: clipConfig, batch: 16, lr: 3e-3, steps: 60 },
+  { name: "diffusion", task: diffusion as Task, config: diffusionConfig, batch: 8, lr: 2e-3, steps: 40 },
+];
+
+/** Trains in this thread. */
+async function trained({ task, config: json, batch, lr, steps }: (typeof tasks)[number]) {
+  const config = task.config.parse(json);
+  const own = settings(batch, lr, steps);
+  const initial = task.initial(config, randomAt("initial", 0));
+  const graph = task.graph({ config, w: scopeOf(initial), split: "train", batch });
+  const layout = layoutOf(graph, initial, []);
+  const examples = await task.open({ config, data, seed: 0 });
+  const program = await StepProgram.open(task, { config, settings: own, initial, examples });
+  try {
+    flatten(layout, initial, program.weights);
+    const zeros = () => new Float32Array(layout.length);
+    const state = { weights: program.weights, first: zeros(), second: zeros() };
+    const before = await program.evaluate(0);
+    for (let step = 0; step < steps; step++) {
+      await program.train(step, 0);
+      const span = { begin: 0, end: layout.length };
+      const adamw = { betas: [0.9, 0.99] as const, eps: 1e-8, weightDecay: 0.01 };
+      adamwStep(state, program.gradients, span, adamw, { rate: lr, clip: 1, step: step + 1 });
+    }
+    const after = await program.evaluate(0);
+    return { before, after, weights: unflatten(layout, program.weights, initial), config };
+  } finally {
+    await program.dispose();
+  }
+}
+
+describe.each(tasks)("$name", (entry) => {
+  const { task } = entry;
+  const config = task.config.parse(entry.config);
+
+  it("makes the same batch for the same request, whatever was made before, and another for another", async () => {
+    const examples = await task.open({ config, data, seed: 0 });
+    const batch = (step: number) =>
+      examples.batch({
+        split: "train",
+        step,
+        part: 0,
+        rows: Array.from({ length: entry.batch }, (_, i) => i * 3),
+        random: randomAt("train", 0, step, 0),
+      });
+    const first = batch(0);
+    const second = batch(1);
+    expect(batch(0)).toEqual(first);
+    expect(second).not.toEqual(first);
+  });
+
+  it("feeds each input of both graphs with a tensor of its shape", async () => {
+    const examples = await task.open({ config, data, seed: 0 });
+    const w = scopeOf(task.initial(config, randomAt("initial", 0)));
+    for (const split of ["train", "validation"] as const) {
+      const size = split === "train" ? entry.batch : (task.validationBatch?.(config) ?? entry.batch);
+      const { inputs } = task.graph({ config, w, split, batch: size });
+      const rows = Array.from({ length: size }, (_, i) => i);
+      const given = examples.batch({ split, step: 0, part: 0, rows, random: randomAt(split, 0, 0) });
+      const shapes = (of: Record<string, { dtype: string; dims: readonly number[] }>) =>
+        Object.fromEntries(Object.entries(of).map(([name, { dtype, dims }]) => [name, `${dtype} ${dims}`]));
+      expect(shapes(given)).toEqual(shapes(inputs));
+    }
+  });
+
+  it("learns: a few steps lower the validation's loss", async () => {
+    const { before, after, weights } = await trained(entry);
+    expect(after.loss).toBeLessThan(0.8 * before.loss);
+    for (const value of Object.values(after.metrics)) expect(Number.isFinite(value)).toBe(true);
+    if (entry.name === "clip") expect(after.metrics.recall).toBeGreaterThanOrEqual(0.75);
+    if (entry.name === "autoencoder") {
+      expect(after.metrics.psnr).toBeGreaterThan(before.metrics.psnr! + 3);
+      expect(latentScale(weights)).not.toBe(1);
+    }
+
+    const components = await task.export!({ config, weights, dtype: "f32" });
+    for (const { name, files } of components) {
+      await mkdir(path.join(root, entry.name, name), { recursive: true });
+      for (const [file, contents] of Object.entries(files)) {
+        await writeFile(path.join(root, entry.name, name, file), contents);
+      }
+    }
+    for (const { name } of components.filter(({ files }) => "config.json" in files)) {
+      const folder = await openModel(path.join(root, entry.name, name));
+      const json = await folder.json("config.json");
+      const read = {
+        vae: readVaeConfig,
+        clip: readClipConfig,
+        unet: readUnetConfig,
+        text_encoder: readClipTextConfig,
+      };
+      expect(() => read[name as keyof typeof read](json)).not.toThrow();
+      const checkpoint = await folder.checkpoint("");
+      const key = [...checkpoint.entries.keys()][3]!;
+      const found = weights.get(entry.name === "diffusion" ? `${name}.${key}` : key)!;
+      expect(await checkpoint.read(key)).toEqual(found);
+    }
+  });
+});
+
+describe("prompts", () => {
+  const texts = {
+    captions: { loose: "loose", full: "full" },
+    questions: [{ question: "one" }, { question: "two" }],
+  };
+
+  it("are mixed by their shares", () => {
+    const random = new TorchGenerator(3);
+    const shares = { full: 0.5, loose: 0.2, question: 0.2, empty: 0.1 };
+    const counts: Record<string, number> = {};
+    for (let i = 0; i < 4000; i++) {
+      const prompt = drawPrompt(texts, shares, random);
+      counts[prompt] = (counts[prompt] ?? 0) + 1 / 4000;
+    }
+    for (const [prompt, share] of [
+      ["full", 0.5],
+      ["loose", 0.2],
+      ["one", 0.1],
+      ["two", 0.1],
+      ["", 0.1],
+    ] as const) {
+      expect(counts[prompt]).toBeCloseTo(share, 1);
+    }
+  });
+
+  it("of a picture without questions are its full caption", () => {
+    const only = { full: 0, loose: 0, question: 1, empty: 0 };
+    expect(drawPrompt({ ...texts, questions: [] }, only, new TorchGenerator(0))).toBe("full");
+  });
+});
+
+describe("a config", () => {
+  const message = (task: Task, json: unknown) => task.config.safeParse(json).error?.issues[0]?.message;
+
+  it("names what is wrong in a network", () => {
+    const network = { ...autoencoderConfig.network, block_out_channels: [8, 12], norm_num_groups: 8 };
+    expect(message(autoencoder as Task, { network })).toMatch(/12 channels do not divide/);
+    const scheduler = { ...diffusionConfig.scheduler, prediction_type: "sample" };
+    expect(message(diffusion as Task, { ...diffusionConfig, scheduler })).toMatch(/epsilon or v_prediction/);
+  });
+
+  it("wants shares that add up to 1", () => {
+    expect(message(clip as Task, { ...clipConfig, prompts: { loose: 0.5 } })).toMatch(/do not add up to 1/);
+  });
+
+  it("does not fit stores of other pictures, or none", async () => {
+    const config = autoencoder.config.parse({ network: { ...autoencoderConfig.network, sample_size: 32 } });
+    await expect(autoencoder.open({ config, data, seed: 0 })).rejects.toThrow(
+      /rgb.*\[16, 16, 3\].*\[32, 32, 3\]/,
+    );
+    await expect(autoencoder.open({ config, data: {}, seed: 0 })).rejects.toThrow(/"train" is missing/);
+    const many = clip.config.parse({ ...clipConfig, candidates: 9 });
+    await expect(clip.open({ config: many, data, seed: 0 })).rejects.toThrow(
+      /4 distinct loose captions, not 9/,
+    );
+  });
+});
