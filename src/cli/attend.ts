@@ -5,31 +5,26 @@ import type { Command } from "commander";
 import type { WordMaps } from "../diffusion/index.js";
 import { encodeSafetensors, misuse, type Tensor } from "../tensor/index.js";
 import {
+  type AttentionFlags,
+  attentionFlags,
   examples,
-  type ImageFlags,
   imageFlags,
-  list,
-  type ModelFlags,
   modelFlags,
   outputFlags,
   repeated,
-  wholeNumber,
 } from "./flags.js";
 import { readImage } from "./images.js";
 import { openEncoder } from "./open.js";
+import { imageOptions } from "./request.js";
 import type { Shell } from "./shell.js";
-import { truncationWarner } from "./truncation.js";
 import { version } from "./version.js";
 
-interface AttendFlags extends ModelFlags, ImageFlags {
+interface AttendFlags extends AttentionFlags {
   out: string;
   prompt: string;
   word?: string[];
-  timestep?: number[];
-  layer?: string[];
   layersOut?: boolean;
   tokens?: boolean;
-  json?: boolean;
 }
 
 export function define(command: Command, shell: Shell): void {
@@ -43,17 +38,8 @@ export function define(command: Command, shell: Shell): void {
     .optionsGroup("What:")
     .requiredOption("-p, --prompt <text>", "the text; best a caption of the image")
     .requiredOption("-o, --out <folder>", "where the files go")
-    .option("-w, --word <word>", "a word or phrase of the text; repeatable (default: all words)", repeated)
-    .option(
-      "--timestep <t>",
-      "how much noise, 0 to 999; repeatable: maps are averaged (default: 50)",
-      list(wholeNumber),
-    )
-    .option(
-      "--layer <name>",
-      "a cross-attention such as U-L1-R1-B0-Cross; repeatable (default: all)",
-      list(String),
-    )
+    .option("-w, --word <word>", "a word or phrase of the text; repeatable (default: all words)", repeated);
+  attentionFlags(command, "50")
     .option("--layers-out", "keep each layer's own maps as tensors too")
     .option("--tokens", "also the maps of the start, end and padding tokens");
   imageFlags(command);
@@ -97,13 +83,7 @@ async function attend(source: string, flags: AttendFlags, shell: Shell): Promise
     timesteps,
     ...(flags.layer && { layers: flags.layer }),
     perLayer: flags.layersOut ?? false,
-    seed: flags.seed,
-    vae: flags.vae,
-    ...(flags.size !== undefined && { size: flags.size }),
-    fit: flags.fit,
-    signal: shell.signal,
-    onProgress: shell.progress.job,
-    onTruncate: truncationWarner(shell),
+    ...imageOptions(flags, shell),
   });
   const chosen = [...wordMaps(maps, flags.word), ...(flags.tokens ? tokenMaps(maps) : [])];
   if (chosen.length === 0)

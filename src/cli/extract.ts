@@ -29,8 +29,8 @@ import {
 } from "./flags.js";
 import { expandImages, isOfImage, type NamedImage, readImage } from "./images.js";
 import { openEncoder } from "./open.js";
+import { imageOptions } from "./request.js";
 import type { Shell } from "./shell.js";
-import { truncationWarner } from "./truncation.js";
 import { version } from "./version.js";
 
 const partNames = ["guided", "conditional", "unconditional", "delta"] as const satisfies readonly Part[];
@@ -123,21 +123,15 @@ async function extract(args: readonly string[], flags: ExtractFlags, shell: Shel
   await shell.checkWritable(target.path, { folder: target.isFolder });
   const prompts = await promptsFor(images, flags);
   const timesteps = flags.timestep ?? [50];
-  const { size, ensemble, tap } = flags;
+  const { ensemble, tap } = flags;
   const encoding: EncodeOptions = {
     ...(tap && { taps: tap }),
     timesteps,
     guidance: flags.guidance,
     parts: flags.part ?? ["guided"],
-    seed: flags.seed,
     ensemble,
-    vae: flags.vae,
-    ...(size !== undefined && { size }),
-    fit: flags.fit,
     pool: flags.pool,
-    signal: shell.signal,
-    onProgress: shell.progress.job,
-    onTruncate: truncationWarner(shell),
+    ...imageOptions(flags, shell),
   };
 
   const passes = images.length * timesteps.length * ensemble * (prompts[0] === undefined ? 1 : 2);

@@ -24,6 +24,13 @@ export interface ImageFlags {
   vae: "mean" | "sample";
 }
 
+/** What the verbs that look at the cross-attention take. */
+export interface AttentionFlags extends ModelFlags, ImageFlags {
+  timestep?: number[];
+  layer?: string[];
+  json?: boolean;
+}
+
 /** Where models come from: --revision, --variant, --cache-dir, --local-files-only. */
 export function sourceFlags(command: Command): Command {
   return command
@@ -78,6 +85,21 @@ export function imageFlags(command: Command): Command {
         .default("mean"),
     )
     .option("--seed <n>", "seed of the noise, as torch's", wholeNumber, 0);
+}
+
+/** --timestep, --layer. @param timesteps those that are taken where none is named, for the help */
+export function attentionFlags(command: Command, timesteps: string): Command {
+  return command
+    .option(
+      "--timestep <t>",
+      `how much noise, 0 to 999; repeatable, the mean is taken (default: ${timesteps})`,
+      list(wholeNumber),
+    )
+    .option(
+      "--layer <name>",
+      "a cross-attention such as U-L1-R1-B0-Cross, or the beginning of several such as U-L1; repeatable (default: all)",
+      list(String),
+    );
 }
 
 /** --json where wanted, -q, --no-color. */

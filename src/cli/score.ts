@@ -2,11 +2,10 @@
 
 import { type Command, Option } from "commander";
 import {
+  type AttentionFlags,
+  attentionFlags,
   examples,
-  type ImageFlags,
   imageFlags,
-  list,
-  type ModelFlags,
   modelFlags,
   outputFlags,
   repeated,
@@ -14,17 +13,14 @@ import {
 } from "./flags.js";
 import { expandImages, isOfImage, readImage } from "./images.js";
 import { openEncoder } from "./open.js";
+import { imageOptions } from "./request.js";
 import type { Shell } from "./shell.js";
-import { truncationWarner } from "./truncation.js";
 
-interface ScoreFlags extends ModelFlags, ImageFlags {
+interface ScoreFlags extends AttentionFlags {
   text: string[];
-  timestep?: number[];
-  layer?: string[];
   padding: boolean;
   trials: number;
   pooling: "keys" | "positions";
-  json?: boolean;
 }
 
 export function define(command: Command, shell: Shell): void {
@@ -36,13 +32,8 @@ export function define(command: Command, shell: Shell): void {
     )
     .argument("<image...>", 'files, folders, patterns such as "photos/*.jpg", addresses, or - for stdin')
     .optionsGroup("What:")
-    .requiredOption("-t, --text <text>", "a text; repeat the flag for several", repeated)
-    .option("--timestep <t>", "how much noise; repeatable (default: 189,389,589,789,989)", list(wholeNumber))
-    .option(
-      "--layer <name>",
-      "a cross-attention such as U-L1-R1-B0-Cross; repeatable (default: all)",
-      list(String),
-    )
+    .requiredOption("-t, --text <text>", "a text; repeat the flag for several", repeated);
+  attentionFlags(command, "189,389,589,789,989")
     .option("--trials <n>", "average over n draws of noise", wholeNumber, 1)
     .option("--no-padding", "leave the padding tokens out")
     .addOption(
@@ -80,13 +71,7 @@ async function score(args: readonly string[], flags: ScoreFlags, shell: Shell): 
     trials: flags.trials,
     padding: flags.padding,
     pooling: flags.pooling,
-    seed: flags.seed,
-    vae: flags.vae,
-    ...(flags.size !== undefined && { size: flags.size }),
-    fit: flags.fit,
-    signal: shell.signal,
-    onProgress: shell.progress.job,
-    onTruncate: truncationWarner(shell),
+    ...imageOptions(flags, shell),
   };
   const results = [];
   for (const [i, { source }] of images.entries()) {
