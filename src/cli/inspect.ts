@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { formatDims } from "../tensor/index.js";
-import type { Checkpoint, ComponentInspection, Inspection } from "../weights/index.js";
+import type { Checkpoint, ComponentInspection, Inspection, Misfit } from "../weights/index.js";
 import { examples, type ModelFlags, outputFlags, sourceFlags } from "./flags.js";
 import { openOptions } from "./open.js";
 import { formatBytes } from "./progress.js";
@@ -39,7 +39,8 @@ async function explain(model: string, flags: InspectFlags, shell: Shell): Promis
   shell.configure(flags);
   const { inspect } = await import("../weights/index.js");
   const options = openOptions(flags, shell);
-  const found = await inspect(model, options);
+  const { layoutOf } = await import("./layout.js");
+  const found = await inspect(model, { ...options, layoutOf });
   const lists = flags.tensors ? await tensorLists(model, found, flags, shell) : [];
   if (flags.json) {
     const tensors = lists.map(([name, { entries }]) => [
@@ -62,7 +63,7 @@ function isFeatures({ components: [first] }: Inspection): boolean {
 }
 
 function printComponent(
-  { name, className, config, weights, problem }: ComponentInspection,
+  { name, className, config, weights, misfit, problem }: ComponentInspection,
   shell: Shell,
 ): void {
   shell.line();
@@ -85,12 +86,35 @@ function printComponent(
     );
     for (const [key, value] of Object.entries(metadata)) {
       if (key === "diffsight") printRequest(value, row);
-      else row(key, value.length > 80 ? `${value.slice(0, 80)}…` : value);
+      // "pt", which torch's writers add to every file, says nothing.
+      else if (key !== "format") row(key, value.length > 80 ? `${value.slice(0, 80)}…` : value);
     }
   }
   const settings = Object.entries(config).map(([key, value]) => `${key} ${formatValue(value)}`);
   for (const [i, line] of wrap(settings, 90).entries()) row(i === 0 ? "config" : "", line);
+  if (misfit) printMisfit(misfit, row);
   if (problem) row("problem", problem);
+}
+
+/** Of a longer list the first few are named; --json has all. */
+const shown = 3;
+
+function printMisfit(
+  { missing, unused, misshapen }: Misfit,
+  row: (label: string, value: string) => void,
+): void {
+  const tell = (label: string, what: string, tensors: readonly string[]) => {
+    if (tensors.length === 0) return;
+    row(label, `${tensors.length} tensor${tensors.length === 1 ? "" : "s"} ${what}`);
+    for (const tensor of tensors.slice(0, shown)) row("", `  ${tensor}`);
+    if (tensors.length > shown) row("", `  and ${tensors.length - shown} more`);
+  };
+  tell("missing", "that the config asks for:", missing);
+  tell("unused", "for which the config has no place:", unused);
+  const shapes = misshapen.map(
+    ({ key, dims, wanted }) => `${key}: ${formatDims(dims)}, asked for ${formatDims(wanted)}`,
+  );
+  tell("misshapen", "of other shapes than the config asks for:", shapes);
 }
 
 function printRequest(text: string, row: (label: string, value: string) => void): void {

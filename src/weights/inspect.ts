@@ -268,7 +268,12 @@ function summed(
   const sum = (field: "tensors" | "parameters" | "bytes"): number =>
     components.reduce((total, { weights }) => total + (weights?.[field] ?? 0), 0);
   const totals = { tensors: sum("tensors"), parameters: sum("parameters"), bytes: sum("bytes") };
-  return { source, kind, className, components, ...totals, notes };
+  const unfit = components.filter(
+    ({ misfit }) => misfit && misfit.missing.length + misfit.misshapen.length > 0,
+  );
+  const names = unfit.map(({ name }) => name || "these weights").join(", ");
+  const warning = `The config is of another network than the weights: ${names}. What needs them fails.`;
+  return { source, kind, className, components, ...totals, notes: names ? [...notes, warning] : notes };
 }
 
 function notesOfClass(className: string | undefined): string[] {
