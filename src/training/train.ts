@@ -216,7 +216,7 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
     }
   }
   const best = validation?.patience !== undefined && progress.best !== undefined;
-  const weights = best ? decodeSafetensors(await readFile(bestFile)).tensors : weightsNow();
+  const weights = best ? await readBest(bestFile, initial) : weightsNow();
   await log.draw({ now: true });
   return {
     weights,
@@ -225,6 +225,12 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
     loss: log.steps.at(-1)?.loss ?? Number.NaN,
     validation: log.steps.findLast((one) => one.validation)?.validation,
   };
+}
+
+/** The best weights, in the order of all. */
+async function readBest(file: string, initial: Weights): Promise<Weights> {
+  const { tensors } = decodeSafetensors(await readFile(file));
+  return new Map([...initial.keys()].map((key) => [key, tensors.get(key)!]));
 }
 
 /** Removes what only a run in progress needs. */

@@ -1,7 +1,7 @@
 /** @file A tiny task for tests: a network with one hidden layer learns a fixed function of random points. */
 
 import { z } from "zod";
-import { add, input, linear, mean, mul, sub, tanh } from "../../src/graph/index.js";
+import { input, linear, mean, mul, reshape, sub, tanh } from "../../src/graph/index.js";
 import { Tensor } from "../../src/tensor/index.js";
 import { defineTask } from "../../src/training/index.js";
 
@@ -28,8 +28,8 @@ export const task = defineTask({
     const wanted = input("wanted", [batch, 2]);
     const hidden = tanh(linear(x, w.parameter("in.weight"), w.parameter("in.bias")));
     const error = sub(linear(hidden, w.parameter("out.weight")), wanted);
-    const loss = mean(mul(error, error), 0, 1);
-    return { inputs: { x, wanted }, loss, metrics: { bias: mean(add(error, 0), 0, 1) } };
+    const loss = reshape(mean(mul(error, error), 0, 1), []);
+    return { inputs: { x, wanted }, loss, metrics: { bias: reshape(mean(error, 0, 1), []) } };
   },
   async open({ config: { spoiled, slow } }) {
     return {
