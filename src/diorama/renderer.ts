@@ -1,0 +1,465 @@
+/**
+ * @file Stage to pixels: vertices are placed and lit, the sun's and the camera's views are drawn, samples are shaded
+ * with their textures and shadows, and four samples' light is averaged into a pixel.
+ */
+
+import { signTexture } from "./letters.js";
+import type { Material, Mesh } from "./mesh.js";
+import { ambientLight, lookUp, type Panorama } from "./panorama.js";
+import { Samples, stride } from "./raster.js";
+import { ContactMap, ShadowMap } from "./shadow.js";
+import { fullTurn, type Item, type Rendering, type Sight, type Stage, type Vector } from "./stage.js";
+import { encodeSteps, encodeTable, turned } from "./tables.js";
+import type { Level, Texture } from "./texture.js";
+
+/** A material as an item wears it. */
+interface Coat {
+  r: number;
+  g: number;
+  b: number;
+  texture: Texture | undefined;
+  /** The texture gives brightness only, in units of its mean. */
+  repaint: number;
+  /** Some of it is clear. */
+  stencil: boolean;
+}
+
+const cross = (a: Vector, b: Vector): Vector => [
+  a[1] * b[2] - a[2] * b[1],
+  a[2] * b[0] - a[0] * b[2],
+  a[0] * b[1] - a[1] * b[0],
+];
+function unit([x, y, z]: Vector): Vector {
+  const length = Math.sqrt(x * x + y * y + z * z);
+  return [x / length, y / length, z / length];
+}
+
+/** Narkowicz's fit of the ACES curve: scene light to display light. */
+function tone(x: number): number {
+  const y = (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14);
+  return y < 1 ? y : 1;
+}
+
+/** Turns stages into pictures; its buffers are used again and again, so one picture at a time. */
+export class Renderer {
+  readonly #samples = new Samples();
+  readonly #shadow = new ShadowMap();
+  readonly #contact = new ContactMap();
+  #values = new Float32Array(0);
+  /** Corners of each triangle that may be seen, its coat, texture level and whether its back is seen. */
+  #corners = new Int32Array(0);
+  #coat = new Uint16Array(0);
+  #level = new Uint8Array(0);
+  #back = new Uint8Array(0);
+  readonly #item = new Uint8Array(1 << 20);
+  readonly #light = new Float64Array(3);
+  readonly #signs = new Map<string, Texture>();
+
+  render(stage: Stage, meshes: readonly Mesh[], panorama: Panorama, size: number): Rendering {
+    const { items, camera } = stage;
+    const side = size * 2;
+    const { eye } = camera;
+    const forward = unit([camera.target[0] - eye[0], camera.target[1] - eye[1], camera.target[2] - eye[2]]);
+    const level = forward[0] * forward[0] + forward[2] * forward[2] > 1e-9;
+    const right = unit(level ? [-forward[2], 0, forward[0]] : [1, 0, 0]);
+    const up = cross(right, forward);
+    const [halfCosine, halfSine] = turned(camera.fov / 2);
+    const zoom = halfCosine / halfSine;
+
+    const [turnCosine, turnSine] = turned(stage.turn);
+    const [px, py, pz] = panorama.toward;
+    const sun: Vector = [px * turnCosine + pz * turnSine, py, pz * turnCosine - px * turnSine];
+    const sunRight = unit([-sun[2], 0, sun[0]]);
+    const sunUp = cross(sunRight, sun);
+
+    this.#reserve(meshes);
+    const values = this.#values;
+    const light = this.#light;
+
+    // Vertices: placed, lit, projected.
+    let count = 0;
+    const starts: number[] = [];
+    const bounds = { left: 1e9, right: -1e9, far: 1e9, near: -1e9, top: 0 };
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i]!;
+      const mesh = meshes[i]!;
+      starts.push(count);
+      const [c, s] = turned(item.yaw);
+      const [rc, rs] = turned(item.roll ?? 0);
+      const k = item.scale;
+      const { positions, normals, openness, uvs, vertices } = mesh;
+      let lowest = 1e9;
+      for (let v = 0; v < vertices; v++) {
+        const y = positions[v * 3 + 1]! * rc - positions[v * 3]! * rs;
+        if (y < lowest) lowest = y;
+      }
+      const [ox, oy, oz] = [item.position[0], item.position[1] - lowest * k, item.position[2]];
+      for (let v = 0, to = count * stride; v < vertices; v++, to += stride) {
+        const mx = positions[v * 3]! * rc + positions[v * 3 + 1]! * rs;
+        const my = positions[v * 3 + 1]! * rc - positions[v * 3]! * rs;
+        const mz = positions[v * 3 + 2]!;
+        const x = (mx * c + mz * s) * k + ox;
+        const y = my * k + oy;
+        const z = (mz * c - mx * s) * k + oz;
+        const ax = normals[v * 3]! * rc + normals[v * 3 + 1]! * rs;
+        const ny = normals[v * 3 + 1]! * rc - normals[v * 3]! * rs;
+        const az = normals[v * 3 + 2]!;
+        const nx = ax * c + az * s;
+        const nz = az * c - ax * s;
+
+        const dx = x - eye[0];
+        const dy = y - eye[1];
+        const dz = z - eye[2];
+        const depth = dx * forward[0] + dy * forward[1] + dz * forward[2];
+        // What lies behind the eye or touches it is marked, and its triangles left out.
+        const near = depth > 0.05 ? 1 / depth : -1;
+        values[to] = ((dx * right[0] + dz * right[2]) * zoom * near * 0.5 + 0.5) * side;
+        values[to + 1] = (0.5 - (dx * up[0] + dy * up[1] + dz * up[2]) * zoom * near * 0.5) * side;
+        values[to + 2] = near;
+        values[to + 3] = uvs[v * 2]!;
+        values[to + 4] = uvs[v * 2 + 1]!;
+
+        ambientLight(
+          panorama.ambient,
+          nx * turnCosine - nz * turnSine,
+          ny,
+          nz * turnCosine + nx * turnSine,
+          light,
+        );
+        const open = openness[v]!;
+        values[to + 5] = light[0]! * open;
+        values[to + 6] = light[1]! * open;
+        values[to + 7] = light[2]! * open;
+        values[to + 8] = nx * sun[0] + ny * sun[1] + nz * sun[2];
+        values[to + 9] = x * sunRight[0] + z * sunRight[2];
+        values[to + 10] = x * sunUp[0] + y * sunUp[1] + z * sunUp[2];
+        values[to + 11] = x * sun[0] + y * sun[1] + z * sun[2];
+        values[to + 12] = y;
+        if (x < bounds.left) bounds.left = x;
+        if (x > bounds.right) bounds.right = x;
+        if (z < bounds.far) bounds.far = z;
+        if (z > bounds.near) bounds.near = z;
+        if (y > bounds.top) bounds.top = y;
+      }
+      count += vertices;
+    }
+
+    // Triangles: the sun's view and the camera's.
+    const samples = this.#samples;
+    const shadow = this.#shadow;
+    const contact = this.#contact;
+    samples.clear(side);
+    shadow.fit(values, count, size < 96 ? 192 : size < 192 ? 320 : 512);
+    contact.fit(bounds.left, bounds.right, bounds.far, bounds.near);
+    const reach = 0.3 * bounds.top;
+    const coats: Coat[] = [];
+    const whole: number[] = [];
+    let triangles = 0;
+    for (let i = 0; i < items.length; i++) {
+      const mesh = meshes[i]!;
+      const { indices, groups } = mesh;
+      const first = coats.length;
+      for (const material of mesh.materials) coats.push(this.#wear(material, items[i]!, mesh));
+      const base = starts[i]! * stride;
+      let covered = 0;
+      for (const group of groups) {
+        const number = first + group.material;
+        const { texture, stencil } = coats[number]!;
+        for (let t = group.from; t < group.from + group.count; t += 3) {
+          const a = base + indices[t]! * stride;
+          const b = base + indices[t + 1]! * stride;
+          const c = base + indices[t + 2]! * stride;
+          shadow.draw(values, a, b, c);
+          if (values[a + 2]! < 0 || values[b + 2]! < 0 || values[c + 2]! < 0) continue;
+          const bx = values[b]! - values[a]!;
+          const by = values[b + 1]! - values[a + 1]!;
+          const cx = values[c]! - values[a]!;
+          const cy = values[c + 1]! - values[a + 1]!;
+          // Rows run downward: what faces the camera has a negative area.
+          const area = bx * cy - by * cx;
+          const back = area > 0;
+          if (area === 0 || (back && !group.twoSided)) continue;
+          let level = 0;
+          if (texture) {
+            const u1 = values[b + 3]! - values[a + 3]!;
+            const v1 = values[b + 4]! - values[a + 4]!;
+            const u2 = values[c + 3]! - values[a + 3]!;
+            const v2 = values[c + 4]! - values[a + 4]!;
+            const patch = u1 * v2 - u2 * v1;
+            const { width, height } = texture[0]!;
+            let texels = (width * height * (patch < 0 ? -patch : patch)) / (back ? area : -area);
+            for (; texels > 1.5 && level < texture.length - 1; texels /= 4) level++;
+          }
+          const index = triangles++;
+          this.#corners[index * 3] = a;
+          this.#corners[index * 3 + 1] = b;
+          this.#corners[index * 3 + 2] = c;
+          this.#coat[index] = number;
+          this.#level[index] = level;
+          this.#back[index] = back ? 1 : 0;
+          this.#item[index] = i;
+          covered += samples.draw(values, a, b, c, index, i, stencil ? texture![level] : undefined);
+        }
+      }
+      whole.push(covered);
+    }
+    this.#touch(items, meshes, starts, sunRight, sunUp, sun, reach);
+
+    return this.#resolve(stage, panorama, size, coats, whole, {
+      forward,
+      right,
+      up,
+      zoom,
+      sunRight,
+      sunUp,
+      sun,
+    });
+  }
+
+  /** Low triangles shade the floor under them. */
+  #touch(
+    items: readonly Item[],
+    meshes: readonly Mesh[],
+    starts: readonly number[],
+    sunRight: Vector,
+    sunUp: Vector,
+    sun: Vector,
+    reach: number,
+  ): void {
+    const values = this.#values;
+    const x = (v: number) => {
+      const [across, up, toward] = [values[v + 9]!, values[v + 10]!, values[v + 11]!];
+      return across * sunRight[0] + up * sunUp[0] + toward * sun[0];
+    };
+    const z = (v: number) => {
+      const [across, up, toward] = [values[v + 9]!, values[v + 10]!, values[v + 11]!];
+      return across * sunRight[2] + up * sunUp[2] + toward * sun[2];
+    };
+    for (let i = 0; i < items.length; i++) {
+      const { indices } = meshes[i]!;
+      const base = starts[i]! * stride;
+      for (let t = 0; t < indices.length; t += 3) {
+        const a = base + indices[t]! * stride;
+        const b = base + indices[t + 1]! * stride;
+        const c = base + indices[t + 2]! * stride;
+        const height = (values[a + 12]! + values[b + 12]! + values[c + 12]!) / 3;
+        if (height < reach)
+          this.#contact.draw(x(a), z(a), x(b), z(b), x(c), z(c), height < 0 ? 0 : height, reach);
+      }
+    }
+    this.#contact.soften();
+  }
+
+  #reserve(meshes: readonly Mesh[]): void {
+    let vertices = 0;
+    let triangles = 0;
+    for (const mesh of meshes) {
+      vertices += mesh.vertices;
+      triangles += mesh.indices.length / 3;
+    }
+    if (this.#values.length < vertices * stride) this.#values = new Float32Array(vertices * stride * 2);
+    if (this.#coat.length < triangles) {
+      this.#corners = new Int32Array(triangles * 6);
+      this.#coat = new Uint16Array(triangles * 2);
+      this.#level = new Uint8Array(triangles * 2);
+      this.#back = new Uint8Array(triangles * 2);
+    }
+  }
+
+  #wear(material: Material, item: Item, mesh: Mesh): Coat {
+    const { texture, letters, tint, mean } = material;
+    const painted = tint ? item.tint : undefined;
+    const colour = painted ?? material.colour;
+    if (letters) {
+      const text = item.sign ?? "";
+      const key = `${text} ${colour}`;
+      let sign = this.#signs.get(key);
+      if (!sign) {
+        sign = signTexture(text, colour, mesh.letters);
+        if (this.#signs.size > 256) this.#signs.clear();
+        this.#signs.set(key, sign);
+      }
+      return { r: 1, g: 1, b: 1, texture: sign, repaint: 0, stencil: false };
+    }
+    const repaint = texture && painted ? 1 / mean : 0;
+    if (texture && !painted) return { r: 1, g: 1, b: 1, texture, repaint, stencil: material.stencil };
+    return { r: colour[0], g: colour[1], b: colour[2], texture, repaint, stencil: material.stencil };
+  }
+
+  #resolve(
+    { items, camera, turn }: Stage,
+    panorama: Panorama,
+    size: number,
+    coats: readonly Coat[],
+    whole: readonly number[],
+    view: Record<"forward" | "right" | "up" | "sunRight" | "sunUp" | "sun", Vector> & { zoom: number },
+  ): Rendering {
+    const { forward, right, up, zoom, sunRight, sunUp, sun } = view;
+    const { eye } = camera;
+    const samples = this.#samples;
+    const { side, near, triangle } = samples;
+    const light = this.#light;
+    const rgb = new Uint8Array(size * size * 3);
+    const mask = new Uint8Array(size * size);
+    const boxes = items.map(() => [side, side, 0, 0]);
+    const seen = new Int32Array(items.length);
+
+    const turns = turn / fullTurn;
+    // One pixel's angle against one texel's: the level that neither flickers nor blurs.
+    let texels = ((2 / zoom / size) * panorama.levels[0]!.width) / (2 * 3.141592653589793);
+    let level = 0;
+    for (; texels > 1.6 && level < panorama.levels.length - 1; texels /= 2) level++;
+    const backdrop: Level = panorama.levels[level]!;
+    // What the floor receives without any thing on it.
+    ambientLight(panorama.ambient, 0, 1, 0, light);
+    const sky = [light[0]!, light[1]!, light[2]!];
+    const direct = panorama.sun.map((value) => value * sun[1]);
+
+    for (let y = 0; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        let r = 0;
+        let g = 0;
+        let b = 0;
+        let free = 0;
+        let best = 0;
+        let bestCount = 0;
+        const corner = 2 * y * side + 2 * x;
+        for (let j = 0; j < 4; j++) {
+          const at = corner + (j >> 1) * side + (j & 1);
+          if (near[at] === 0) {
+            free++;
+            continue;
+          }
+          this.#shade(at, coats, panorama.sun);
+          r += light[0]!;
+          g += light[1]!;
+          b += light[2]!;
+          const item = this.#item[triangle[at]!]!;
+          seen[item]!++;
+          const box = boxes[item]!;
+          const sx = 2 * x + (j & 1);
+          const sy = 2 * y + (j >> 1);
+          if (sx < box[0]!) box[0] = sx;
+          if (sy < box[1]!) box[1] = sy;
+          if (sx >= box[2]!) box[2] = sx + 1;
+          if (sy >= box[3]!) box[3] = sy + 1;
+          let same = 1;
+          for (let k = 0; k < 4; k++) {
+            const other = corner + (k >> 1) * side + (k & 1);
+            if (k !== j && near[other] !== 0 && this.#item[triangle[other]!] === item) same++;
+          }
+          if (same > bestCount || (same === bestCount && item + 1 < best)) {
+            bestCount = same;
+            best = item + 1;
+          }
+        }
+        if (free > 0) {
+          const dx = (((x + 0.5) / size) * 2 - 1) / zoom;
+          const dy = (1 - ((y + 0.5) / size) * 2) / zoom;
+          const vx = forward[0] + right[0] * dx + up[0] * dy;
+          const vy = forward[1] + right[1] * dx + up[1] * dy;
+          const vz = forward[2] + right[2] * dx + up[2] * dy;
+          lookUp(backdrop, vx, vy, vz, turns, light);
+          if (vy < -1e-4 && eye[1] > 0 && items.length > 0) {
+            const reach = -eye[1] / vy;
+            const fx = eye[0] + vx * reach;
+            const fz = eye[2] + vz * reach;
+            const lit = this.#shadow.lit(
+              fx * sunRight[0] + fz * sunRight[2],
+              fx * sunUp[0] + fz * sunUp[2],
+              fx * sun[0] + fz * sun[2] + this.#shadow.texel,
+            );
+            const open = 1 - 0.85 * this.#contact.at(fx, fz);
+            if (lit < 1 || open < 1) {
+              for (let k = 0; k < 3; k++) {
+                light[k]! *= (sky[k]! * open + direct[k]! * lit) / (sky[k]! + direct[k]!);
+              }
+            }
+          }
+          r += light[0]! * free;
+          g += light[1]! * free;
+          b += light[2]! * free;
+        }
+        const to = (y * size + x) * 3;
+        rgb[to] = encodeTable[(r * (encodeSteps / 4) + 0.5) | 0]!;
+        rgb[to + 1] = encodeTable[(g * (encodeSteps / 4) + 0.5) | 0]!;
+        rgb[to + 2] = encodeTable[(b * (encodeSteps / 4) + 0.5) | 0]!;
+        if (bestCount >= free) mask[y * size + x] = best;
+      }
+    }
+    const visible = boxes.map(([left, top, far, low], i): Sight => {
+      const box =
+        seen[i]! > 0 ? ([left! / 2, top! / 2, far! / 2, low! / 2] as const) : ([0, 0, 0, 0] as const);
+      return { box, pixels: seen[i]! / 4, unoccluded: whole[i]! / 4 };
+    });
+    return { size, rgb, mask, visible };
+  }
+
+  /** Writes the display light of one sample. */
+  #shade(at: number, coats: readonly Coat[], sun: Vector): void {
+    const values = this.#values;
+    const samples = this.#samples;
+    const index = samples.triangle[at]!;
+    const a = this.#corners[index * 3]!;
+    const b = this.#corners[index * 3 + 1]!;
+    const c = this.#corners[index * 3 + 2]!;
+    const depth = 1 / samples.near[at]!;
+    const p = samples.second[at]! * values[b + 2]! * depth;
+    const q = samples.third[at]! * values[c + 2]! * depth;
+    const o = 1 - p - q;
+    const coat = coats[this.#coat[index]!]!;
+    let { r, g, b: blue } = coat;
+    const { texture } = coat;
+    if (texture) {
+      const { width, height, texels } = texture[this.#level[index]!]!;
+      const u = (values[a + 3]! * o + values[b + 3]! * p + values[c + 3]! * q) * width - 0.5;
+      const v = (1 - (values[a + 4]! * o + values[b + 4]! * p + values[c + 4]! * q)) * height - 0.5;
+      const x = Math.floor(u);
+      const y = Math.floor(v);
+      const gx = u - x;
+      const gy = v - y;
+      const x0 = x & (width - 1);
+      const x1 = (x + 1) & (width - 1);
+      const y0 = (y & (height - 1)) * width;
+      const y1 = ((y + 1) & (height - 1)) * width;
+      const ta = (y0 + x0) * 4;
+      const tb = (y0 + x1) * 4;
+      const tc = (y1 + x0) * 4;
+      const td = (y1 + x1) * 4;
+      const wd = gx * gy;
+      const wb = gx - wd;
+      const wc = gy - wd;
+      const wa = 1 - gx - wc;
+      const tr = (texels[ta]! * wa + texels[tb]! * wb + texels[tc]! * wc + texels[td]! * wd) / 65535;
+      const tg =
+        (texels[ta + 1]! * wa + texels[tb + 1]! * wb + texels[tc + 1]! * wc + texels[td + 1]! * wd) / 65535;
+      const tl =
+        (texels[ta + 2]! * wa + texels[tb + 2]! * wb + texels[tc + 2]! * wc + texels[td + 2]! * wd) / 65535;
+      if (coat.repaint > 0) {
+        let bright = (0.2126 * tr + 0.7152 * tg + 0.0722 * tl) * coat.repaint;
+        if (bright > 1.6) bright = 1.6;
+        r *= bright;
+        g *= bright;
+        blue *= bright;
+      } else {
+        r *= tr;
+        g *= tg;
+        blue *= tl;
+      }
+    }
+    let facing = values[a + 8]! * o + values[b + 8]! * p + values[c + 8]! * q;
+    if (this.#back[index]) facing = -facing;
+    if (facing > 0) {
+      const toward = values[a + 11]! * o + values[b + 11]! * p + values[c + 11]! * q;
+      facing *= this.#shadow.lit(
+        values[a + 9]! * o + values[b + 9]! * p + values[c + 9]! * q,
+        values[a + 10]! * o + values[b + 10]! * p + values[c + 10]! * q,
+        toward + 3 * this.#shadow.texel,
+      );
+    } else facing = 0;
+    const light = this.#light;
+    light[0] = tone(r * (values[a + 5]! * o + values[b + 5]! * p + values[c + 5]! * q + sun[0] * facing));
+    light[1] = tone(g * (values[a + 6]! * o + values[b + 6]! * p + values[c + 6]! * q + sun[1] * facing));
+    light[2] = tone(blue * (values[a + 7]! * o + values[b + 7]! * p + values[c + 7]! * q + sun[2] * facing));
+  }
+}
