@@ -83,10 +83,9 @@ export function define(command: Command, shell: Shell): void {
   modelFlags(command);
   outputFlags(command, { json: "print the manifest as JSON" })
     .addOption(
-      new Option(
-        "--format <type>",
-        "of the files (default: by the ending of --out, else safetensors)",
-      ).choices(["safetensors", "npy"]),
+      new Option("--format <type>", "of the files")
+        .choices(["safetensors", "npy"])
+        .default(undefined, "by the ending of --out, else safetensors"),
     )
     .option("--resume", "skip images whose features are there already, from an equal request");
   examples(

@@ -103,10 +103,10 @@ Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 misus
 }
 
 /** commander's description of a flag, with its choices in fewer signs. */
-function describeOption({ description, argChoices, defaultValue }: Option): string {
+function describeOption({ description, argChoices, defaultValue, ...option }: Option): string {
   const choices = argChoices ? [argChoices.join(", ")] : [];
-  const preset =
-    defaultValue === undefined || typeof defaultValue === "boolean" ? [] : [`default: ${defaultValue}`];
+  const value = option.defaultValueDescription ?? defaultValue;
+  const preset = value === undefined || typeof value === "boolean" ? [] : [`default: ${value}`];
   const facts = [...choices, ...preset].join("; ");
   return facts ? `${description} (${facts})` : description;
 }
