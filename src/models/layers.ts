@@ -14,7 +14,7 @@ export function linear(x: Value, w: Scope): Value {
   );
 }
 
-/** As `linear`, its outputs in equal parts, a product each: the whole is never in memory at once. */
+/** As `linear`, its outputs in equal parts, a product each: the whole is never in memory beside its parts. */
 export function linearParts(x: Value, w: Scope, parts: number): Value[] {
   const weights = g.split(w.parameter("weight"), 0, parts);
   const bias = w.optional("bias");
