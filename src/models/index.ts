@@ -24,7 +24,14 @@ export {
 } from "./clip-vision.js";
 export { type ClipLayoutOptions, clipLayout, clipTextLayout, clipVisionLayout } from "./layout/clip.js";
 export { initialise } from "./layout/initialise.js";
-export { type Layout, type PlannedTensor, parameterCount, type Role, type Start } from "./layout/layout.js";
+export {
+  type Layout,
+  LayoutBuilder,
+  type PlannedTensor,
+  parameterCount,
+  type Role,
+  type Start,
+} from "./layout/layout.js";
 export { unetLayout } from "./layout/unet.js";
 export { vaeLayout } from "./layout/vae.js";
 export { sinusoids } from "./timestep.js";
