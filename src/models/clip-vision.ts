@@ -6,6 +6,7 @@ import {
   concat,
   constant,
   conv2d,
+  expand,
   gather,
   matmul,
   linear as project,
@@ -123,7 +124,7 @@ export function clipVision(
   patches = add(patches, patchPositions(positions, config.grid, rows, columns));
   if (visible) patches = gather(reshape(patches, [-1, hiddenSize]), visible);
   const own = add(place.parameter("class_embedding", [hiddenSize]), reshape(slice(positions, 0, 0, 1), [-1]));
-  let x: Value = concat([add(constant(Tensor.f32([batch!, 1, hiddenSize])), own), patches], 1);
+  let x: Value = concat([expand(own, [batch!, 1, hiddenSize]), patches], 1);
   x = layerNorm(x, model.at("pre_layrnorm"), { eps }); // spelt so in the files
 
   // 2. Layers
