@@ -1,5 +1,8 @@
 /** @file The evaluation room's door. */
 
 export * from "./pointing.js";
+export * from "./probe/head.js";
+export * from "./probe/probe.js";
+export * from "./probe/rows.js";
 export * from "./similarity.js";
 export * from "./statistics.js";
