@@ -1,10 +1,27 @@
 /** @file The training room's door. */
 
 export * from "./curve.js";
+export { estimateStage, type StageEstimate } from "./estimate.js";
+export { modelFolder } from "./make-export.js";
 export * from "./order.js";
 export * from "./producer.js";
+export * from "./recipe.js";
+export { builtIn, type Registry } from "./registry.js";
+export * from "./run-recipe.js";
 export * from "./schedule.js";
 export * from "./settings.js";
+export {
+  dataFolders,
+  isData,
+  isDone,
+  isExport,
+  isTraining,
+  type PlannedStage,
+  planStages,
+  readResult,
+  readWeights,
+  type StageResult,
+} from "./stages.js";
 export { partSize, planTraining, StepProgram, type TrainingPlan } from "./step-program.js";
 export * from "./task.js";
 export * from "./train.js";

@@ -9,8 +9,16 @@ export interface ProducerRequest<Config> {
   /** What earlier stages made, by the names that the stage's `data` gives them. */
   data: Stores;
   /** Trained weights of earlier stages, with their configs, by the names that the stage's `models` gives them. */
-  models: Readonly<Record<string, { config: unknown; weights: Weights }>>;
-  seed: number;
+  models: Readonly<Record<string, TrainedModel>>;
+}
+
+/** What a stage of training made. */
+export interface TrainedModel {
+  /** The name of its task. */
+  task: string;
+  /** As its task has checked it. */
+  config: unknown;
+  weights: Weights;
 }
 
 /** A producer at work in one thread. */
@@ -31,6 +39,8 @@ export interface Producer<Config = unknown> {
   /** To be raised when the same config makes other rows. */
   readonly version: number;
   readonly config: z.ZodType<Config>;
+  /** What else the rows come from, as a hash: a pack of models, say. */
+  source?(): Promise<string>;
   open(request: ProducerRequest<Config>): Promise<Production>;
 }
 

@@ -5,75 +5,73 @@ import { z } from "zod";
 const whole = z.number().int();
 const share = z.number().min(0).max(1);
 
-export const settingsSchema = z
-  .strictObject({
-    /** Updates of the weights. */
-    steps: whole.positive(),
-    /** Examples in a step. */
-    batch: whole.positive(),
-    /**
-     * Into how many equal parts a step's batch is cut. Threads compute them side by side, or one thread one after the
-     * other (gradient accumulation): the bits are the same, and depend on this number.
-     */
-    parts: whole.positive().default(1),
-    optimizer: z.strictObject({
-      lr: z.number().positive(),
-      betas: z.tuple([share, share]).default([0.9, 0.999]),
-      eps: z.number().positive().default(1e-8),
-      weightDecay: z.number().min(0).default(0.01),
-      /** Largest global norm of the gradients. */
-      clip: z.number().positive().optional(),
-    }),
-    schedule: z
-      .strictObject({
-        kind: z.enum(["constant", "cosine", "linear"]).default("constant"),
-        warmup: whole.min(0).default(0),
-        hold: share.default(0),
-        to: share.default(0),
-      })
-      .prefault({}),
-    /** A moving average of the weights, which is then what is validated and exported. */
-    ema: z.strictObject({ decay: share, warmup: z.boolean().default(true) }).optional(),
-    /** What differs for some parameters: of several that fit, the last counts. `*` stands for anything. */
-    parameters: z
-      .array(
-        z.strictObject({
-          keys: z.string().min(1),
-          decay: z.boolean().optional(),
-          scale: z.number().min(0).optional(),
-          frozen: z.boolean().optional(),
-        }),
-      )
-      .default([]),
-    validation: z
-      .strictObject({
-        /** Steps between two validations; the last step is always followed by one. */
-        every: whole.positive(),
-        /** Batches at most, each the size of a part. Default: as many as the examples fill. */
-        batches: whole.positive().optional(),
-        /** Stops when so many validations in a row have brought no better loss; the best weights are the result. */
-        patience: whole.positive().optional(),
-      })
-      .optional(),
-    /** Steps between two checkpoints. */
-    checkpoint: whole.positive().default(500),
-    seed: whole.min(0).default(0),
-  })
-  .superRefine(({ batch, parts, steps, schedule }, context) => {
-    if (batch % parts !== 0) {
-      context.addIssue({
-        code: "custom",
-        path: ["parts"],
-        message: `${parts} parts do not divide a batch of ${batch}`,
-      });
-    }
-    if (schedule.warmup >= steps) {
-      context.addIssue({
-        code: "custom",
-        path: ["schedule", "warmup"],
-        message: `${schedule.warmup} steps of warmup leave nothing of ${steps} steps`,
-      });
-    }
-  });
+/** The fields, for schemas that have more. */
+export const settingsShape = {
+  /** Updates of the weights. */
+  steps: whole.positive(),
+  /** Examples in a step. */
+  batch: whole.positive(),
+  /**
+   * Into how many equal parts a step's batch is cut. Threads compute them side by side, or one thread one after the
+   * other (gradient accumulation): the bits are the same, and depend on this number.
+   */
+  parts: whole.positive().default(1),
+  optimizer: z.strictObject({
+    lr: z.number().positive(),
+    betas: z.tuple([share, share]).default([0.9, 0.999]),
+    eps: z.number().positive().default(1e-8),
+    weightDecay: z.number().min(0).default(0.01),
+    /** Largest global norm of the gradients. */
+    clip: z.number().positive().optional(),
+  }),
+  schedule: z
+    .strictObject({
+      kind: z.enum(["constant", "cosine", "linear"]).default("constant"),
+      warmup: whole.min(0).default(0),
+      hold: share.default(0),
+      to: share.default(0),
+    })
+    .prefault({}),
+  /** A moving average of the weights, which is then what is validated and exported. */
+  ema: z.strictObject({ decay: share, warmup: z.boolean().default(true) }).optional(),
+  /** What differs for some parameters: of several that fit, the last counts. `*` stands for anything. */
+  parameters: z
+    .array(
+      z.strictObject({
+        keys: z.string().min(1),
+        decay: z.boolean().optional(),
+        scale: z.number().min(0).optional(),
+        frozen: z.boolean().optional(),
+      }),
+    )
+    .default([]),
+  validation: z
+    .strictObject({
+      /** Steps between two validations; the last step is always followed by one. */
+      every: whole.positive(),
+      /** Batches at most, each the size of a part. Default: as many as the examples fill. */
+      batches: whole.positive().optional(),
+      /** Stops when so many validations in a row have brought no better loss; the best weights are the result. */
+      patience: whole.positive().optional(),
+    })
+    .optional(),
+  /** Steps between two checkpoints. */
+  checkpoint: whole.positive().default(500),
+  seed: whole.min(0).default(0),
+};
 
-export type Settings = z.infer<typeof settingsSchema>;
+/** What the fields' own checks cannot see. */
+export function checkSettings(
+  { batch, parts, steps, schedule }: Pick<Settings, "batch" | "parts" | "steps" | "schedule">,
+  context: z.core.$RefinementCtx,
+): void {
+  const wrong = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+  if (batch % parts !== 0) wrong(["parts"], `${parts} parts do not divide a batch of ${batch}`);
+  if (schedule.warmup >= steps) {
+    wrong(["schedule", "warmup"], `${schedule.warmup} steps of warmup leave nothing of ${steps} steps`);
+  }
+}
+
+export const settingsSchema = z.strictObject(settingsShape).superRefine(checkSettings);
+
+export type Settings = z.infer<z.ZodObject<typeof settingsShape>>;

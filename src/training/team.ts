@@ -3,17 +3,11 @@
  * parts, whoever computed them: the bits do not depend on the number of threads, nor on who is done first.
  */
 
-import { fileURLToPath } from "node:url";
-import { Worker } from "node:worker_threads";
-import { DiffsightError, failure } from "../tensor/index.js";
+import { failure } from "../tensor/index.js";
 import { chunkSize, globalNorm } from "./optimizer.js";
 import type { PartTimes } from "./step-program.js";
-import type { Numbered, SharedArrays, WorkerCall, WorkerReply, WorkerSetup } from "./worker.js";
-
-/** From a checkout the worker is TypeScript and needs its loader first. */
-const source = import.meta.url.endsWith(".ts");
-const program = new URL(source ? "./worker.ts" : "./worker.js", import.meta.url);
-const entry = source ? new URL("./worker-source.mjs", import.meta.url) : program;
+import { closeThreads, Thread } from "./thread.js";
+import type { Numbered, SharedArrays, WorkerCall, WorkerSetup } from "./worker.js";
 
 /** Loss and metrics: means over parts, or over batches. */
 export interface Scores {
@@ -52,51 +46,12 @@ export function sharedArrays(length: number, parts: number, averaged: boolean): 
   };
 }
 
-/** One thread: answers calls in order. */
-class Member {
-  readonly #worker: Worker;
-  #waiting: { resolve(result: unknown): void; reject(error: Error): void } | undefined;
-  #end: Error | undefined;
-
-  constructor(setup: WorkerSetup) {
-    this.#worker = new Worker(entry, {
-      name: `training ${setup.worker}`,
-      workerData: { ...setup, program: fileURLToPath(program) },
-      // A checkout's own conditions lead to its TypeScript.
-      ...(source && { execArgv: ["--conditions=source"] }),
-    });
-    this.#worker.on("message", (reply: WorkerReply) => {
-      const waiting = this.#waiting;
-      this.#waiting = undefined;
-      if (!("error" in reply)) return waiting?.resolve(reply.result);
-      const { code, message, misuse, stack } = reply.error;
-      const error = new DiffsightError(code, message, { misuse });
-      if (stack !== undefined) error.stack = stack;
-      waiting?.reject(error);
-    });
-    const fail = (message: string, cause?: unknown) => {
-      this.#end = failure("WORKER_DIED", message, cause);
-      this.#waiting?.reject(this.#end);
-    };
-    this.#worker.on("error", (error) => fail(`A thread of the training failed: ${error.message}`, error));
-    this.#worker.on("exit", (code) => fail(`A thread of the training ended (${code}).`));
-  }
-
-  call<T>(call: WorkerCall): Promise<T> {
-    if (this.#end) return Promise.reject(this.#end);
-    return new Promise<T>((resolve, reject) => {
-      this.#waiting = { resolve: resolve as (result: unknown) => void, reject };
-      this.#worker.postMessage(call);
-    });
-  }
-}
-
 export type TeamSetup = Omit<WorkerSetup, "worker" | "workers"> & { threads: number };
 
 export class Team {
   private constructor(
     readonly setup: TeamSetup,
-    readonly members: readonly Member[],
+    readonly members: readonly Thread<WorkerCall>[],
     /** Batches of the validation. */
     readonly batches: number,
   ) {}
@@ -104,12 +59,15 @@ export class Team {
   /** Starts threads, no more than there are parts, and opens the task in each. */
   static async open({ threads, ...setup }: TeamSetup): Promise<Team> {
     const workers = Math.min(threads, setup.settings.parts);
-    const members = Array.from({ length: workers }, (_, worker) => new Member({ ...setup, worker, workers }));
+    const members = Array.from(
+      { length: workers },
+      (_, worker) => new Thread<WorkerCall>("worker", { ...setup, worker, workers } satisfies WorkerSetup),
+    );
     try {
       const opened = await Promise.all(members.map((one) => one.call<{ batches: number }>({ kind: "open" })));
       return new Team({ threads, ...setup }, members, opened[0]!.batches);
     } catch (error) {
-      await close(members);
+      await closeThreads(members);
       throw error;
     }
   }
@@ -142,16 +100,12 @@ export class Team {
   }
 
   async close(): Promise<void> {
-    await close(this.members);
+    await closeThreads(this.members);
   }
 
   #all<T>(call: WorkerCall): Promise<T[]> {
     return Promise.all(this.members.map((member) => member.call<T>(call)));
   }
-}
-
-async function close(members: readonly Member[]): Promise<void> {
-  await Promise.all(members.map((member) => member.call({ kind: "close" }).catch(() => {})));
 }
 
 function scoresOf(results: Numbered[]): Scores {

@@ -62,10 +62,14 @@ export interface Layout {
   readonly length: number;
 }
 
-/** "text_encoder.*" fits every key that begins so. */
-function fits(pattern: string, key: string): boolean {
+/**
+ * What the first `*` of a pattern stands for in a key: "text_encoder.*" fits every key that begins so.
+ * @returns undefined when the key does not fit; "" for a pattern without `*`
+ */
+export function matchKey(pattern: string, key: string): string | undefined {
   const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-  return new RegExp(`^${parts.join(".*")}$`).test(key);
+  const found = new RegExp(`^${parts.join("(.*)")}$`).exec(key);
+  return found ? (found[1] ?? "") : undefined;
 }
 
 /**
@@ -79,13 +83,15 @@ export function layoutOf(
   ruleOf: (key: string) => ParameterRule = () => ({}),
 ): Layout {
   const needed = parametersOf(graph);
-  const unused = rules.find(({ keys }) => ![...weights.keys()].some((key) => fits(keys, key)));
+  const unused = rules.find(
+    ({ keys }) => ![...weights.keys()].some((key) => matchKey(keys, key) !== undefined),
+  );
   if (unused) throw misuse("PARAMETER_RULE", `parameters: no weight is called "${unused.keys}".`);
   const slots: Slot[] = [];
   let offset = 0;
   for (const [key, { dims, dtype }] of weights) {
     if (!needed.has(key)) continue;
-    const matching = rules.filter(({ keys }) => fits(keys, key));
+    const matching = rules.filter(({ keys }) => matchKey(keys, key) !== undefined);
     const last = <K extends "decay" | "scale" | "frozen">(name: K) =>
       matching.findLast((rule) => rule[name] !== undefined)?.[name];
     if (last("frozen") ?? false) continue;

@@ -3,13 +3,14 @@
  * and updates its share of the weights. It does one thing at a time, and nothing that it is not asked for.
  */
 
-import { parentPort, workerData } from "node:worker_threads";
+import { workerData } from "node:worker_threads";
 import { Store } from "../data/index.js";
-import { DiffsightError, type Dims, type DType, Tensor, type TensorData } from "../tensor/index.js";
+import { type Dims, type DType, Tensor, type TensorData } from "../tensor/index.js";
 import { adamwStep, averageStep, reduceGradients, shareOf } from "./optimizer.js";
 import type { Settings } from "./settings.js";
 import { type PartResult, StepProgram } from "./step-program.js";
 import type { Task } from "./task.js";
+import { answerCalls } from "./thread.js";
 import type { Layout } from "./weights.js";
 
 /** The flat arrays, in memory that all threads see. */
@@ -54,10 +55,6 @@ export type WorkerCall =
   | { kind: "close" };
 
 export type Numbered = PartResult & { index: number };
-
-export type WorkerReply =
-  | { result: unknown }
-  | { error: { code: string; message: string; misuse: boolean; stack: string | undefined } };
 
 const setup = workerData as WorkerSetup;
 const { settings, layout, arrays, worker, workers } = setup;
@@ -112,32 +109,20 @@ function update({ step, rate, clip }: { step: number; rate: number; clip: number
   if (arrays.average) averageStep(arrays.average, arrays.weights, share, settings.ema!, step + 1);
 }
 
-async function handle(call: WorkerCall): Promise<unknown> {
-  switch (call.kind) {
-    case "open":
-      return open();
-    case "gradients":
-      return gradients(call.step);
-    case "reduce":
-      return reduceGradients(arrays.gradients, share, arrays.squares);
-    case "update":
-      return update(call);
-    case "validate":
-      return validate(call.batches);
-    case "close":
-      await program?.dispose();
-      parentPort!.close();
-      return undefined;
-  }
-}
-
-parentPort!.on("message", (call: WorkerCall) => {
-  const reply = (message: WorkerReply) => parentPort!.postMessage(message);
-  handle(call).then(
-    (result) => reply({ result }),
-    (error: Error) => {
-      const { code, misuse } = error instanceof DiffsightError ? error : { code: "TRAINING", misuse: false };
-      reply({ error: { code, misuse, message: error.message, stack: error.stack } });
-    },
-  );
-});
+answerCalls<WorkerCall>(
+  async (call) => {
+    switch (call.kind) {
+      case "open":
+        return open();
+      case "gradients":
+        return gradients(call.step);
+      case "reduce":
+        return reduceGradients(arrays.gradients, share, arrays.squares);
+      case "update":
+        return update(call);
+      case "validate":
+        return validate(call.batches);
+    }
+  },
+  async () => program?.dispose(),
+);
