@@ -10,8 +10,9 @@
  *     ASSETS=$PWD node --conditions=source --import tsx scripts/pack-world/main.ts   # in the checkout
  */
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { deserialize, serialize } from "node:v8";
 import { zlibSync } from "fflate";
 import {
   checksum,
@@ -22,9 +23,9 @@ import {
 } from "../../src/diorama/pack.js";
 import { makePanorama } from "./light.js";
 import { models, panoramas } from "./models.js";
-import { makeShape, type Shape } from "./shape.js";
+import { makeShape, type Shape, type ShapeOptions, shapeVersion } from "./shape.js";
 import { signModel, signShape } from "./sign.js";
-import { type Entry, readCatalogue, readTexture, type Triple } from "./sources.js";
+import { assets, type Entry, readCatalogue, readTexture, type Triple } from "./sources.js";
 import { encodePicture } from "./wavelet.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -150,6 +151,24 @@ function packShape(shape: Shape) {
   };
 }
 
+/** Shapes take long: those whose choice has not changed are kept in $ASSETS/shapes. */
+async function cachedShape(name: string, entry: Entry, options: ShapeOptions): Promise<Shape> {
+  const file = `${assets}/shapes/${name}`;
+  const key = JSON.stringify([entry.file, { ...options, without: options.without?.source }, shapeVersion]);
+  if (existsSync(file)) {
+    const before = deserialize(readFileSync(file)) as { key: string; shape: Shape };
+    if (before.key === key) return before.shape;
+  }
+  const shape = await makeShape(entry, options);
+  mkdirSync(`${assets}/shapes`, { recursive: true });
+  writeFileSync(file, serialize({ key, shape }));
+  return shape;
+}
+
+/** Names of materials that mirror the sky a little. */
+const shiny =
+  /paint|glass|ceramic|metal|chrome|plastic|firstcolor|glossy|accent|whitebase|cabin|kettle|coque|tap$/i;
+
 const catalogue = readCatalogue();
 const index: PackIndex = { meshes: [], textures, panoramas: [] };
 const credits: [string, Entry][] = [];
@@ -159,7 +178,8 @@ for (const [name, choice] of Object.entries(models)) {
   const entry = catalogue.get(choice.from);
   if (!entry) throw new Error(`There is no model ${choice.from}.`);
   const started = performance.now();
-  const shape = await makeShape(entry, { triangles: 1400, ...choice });
+  const { triangles = 1400, quarters, without, crease, scale } = choice;
+  const shape = await cachedShape(name, entry, { triangles, quarters, without, crease, scale });
   const used = [...new Set(shape.groups.map(({ material }) => material))];
   const materials: PackedMaterial[] = [];
   for (const number of used) {
@@ -173,6 +193,7 @@ for (const [name, choice] of Object.entries(models)) {
     };
     if (material.map) packed.texture = await packTexture(material.map, choice.texture ?? 128);
     if (tint) packed.tint = true;
+    if (choice.gloss ?? shiny.test(material.name)) packed.gloss = true;
     materials.push(packed);
   }
   const { at, length: bytes, ...packed } = packShape(shape);

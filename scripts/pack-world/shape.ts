@@ -23,16 +23,19 @@ export interface Shape {
   size: Triple;
 }
 
+/** Raised when the same options give another shape. */
+export const shapeVersion = 1;
+
 export interface ShapeOptions {
   triangles: number;
   /** Quarter turns about the vertical that make it face +z. */
-  quarters?: number;
+  quarters?: number | undefined;
   /** Materials to leave out. */
-  without?: RegExp;
+  without?: RegExp | undefined;
   /** Degrees between faces that are shaded as one surface. */
-  crease?: number;
+  crease?: number | undefined;
   /** Larger than the catalogue says. */
-  scale?: number;
+  scale?: number | undefined;
 }
 
 const sub = (a: Triple, b: Triple): Triple => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];

@@ -72,12 +72,12 @@ export function signTexture(text: string, board: Vector, most: number): Texture 
   for (let i = 0; i < width * height; i++) pixels.set(paper, i * 4);
 
   // Dots are as large as letters and a margin of one dot allow; the margin is the board's own in both directions.
-  const columns = Math.max(1, text.length * 6 - 1);
+  const columns = text.length * 6 - 1;
   const dot = Math.min((width - 10) / columns, (height - 10) / 7);
   const [left, top] = [(width - dot * columns) / 2, (height - dot * 7) / 2];
   for (let y = 0; y < height; y++) {
     const row = Math.floor((y + 0.5 - top) / dot);
-    if (row < 0 || row > 6) continue;
+    if (text === "" || row < 0 || row > 6) continue;
     for (let x = 0; x < width; x++) {
       const column = Math.floor((x + 0.5 - left) / dot);
       if (column < 0 || column >= columns || column % 6 === 5) continue;

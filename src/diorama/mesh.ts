@@ -13,6 +13,8 @@ export interface Material {
   /** Its texture has clear parts. */
   stencil: boolean;
   tint: boolean;
+  /** Mirrors the sky and the sun a little. */
+  gloss: boolean;
   letters: boolean;
 }
 

@@ -22,6 +22,8 @@ export interface PackedMaterial {
   texture?: number;
   /** Repainted by an item's tint. */
   tint?: boolean;
+  /** Mirrors the sky a little. */
+  gloss?: boolean;
   /** Shows an item's sign. */
   letters?: boolean;
 }
@@ -103,8 +105,26 @@ export function readPack(file: Uint8Array): Pack {
   }
   if (body.length !== length) throw broken(`it unpacks to ${body.length} bytes instead of ${length}.`);
   if (checksum(body) !== header.getUint32(12, true)) throw broken("its checksum does not match.");
-  const text = new DataView(body.buffer, body.byteOffset).getUint32(0, true);
-  const index = JSON.parse(new TextDecoder().decode(body.subarray(4, 4 + text))) as PackIndex;
-  const start = 4 + text;
-  return { index, bytes: ({ at, length }) => body.subarray(start + at, start + at + length) };
+  const text = body.length < 4 ? 0 : new DataView(body.buffer, body.byteOffset).getUint32(0, true);
+  const index = readIndex(body.subarray(4, 4 + text));
+  const content = body.subarray(4 + text);
+  const bytes = ({ at, length }: Place) => {
+    if (at + length > content.length) {
+      throw broken(`it has ${content.length} bytes; its index names bytes ${at} to ${at + length}.`);
+    }
+    return content.subarray(at, at + length);
+  };
+  return { index, bytes };
+}
+
+function readIndex(text: Uint8Array): PackIndex {
+  let index: Partial<PackIndex>;
+  try {
+    index = JSON.parse(new TextDecoder().decode(text));
+  } catch (cause) {
+    throw broken(`its index is no JSON (${(cause as Error).message}).`, cause);
+  }
+  const { meshes, textures, panoramas } = index;
+  if (!meshes || !textures || !panoramas) throw broken("its index lacks meshes, textures or panoramas.");
+  return { meshes, textures, panoramas };
 }

@@ -2,23 +2,12 @@
 
 import type { Level } from "./texture.js";
 
-/** Numbers a vertex, in this order. */
-export const stride = 13;
-export const offset = {
-  /** Sample coordinates and 1 / depth. */
-  x: 0,
-  y: 1,
-  near: 2,
-  u: 3,
-  v: 4,
-  /** Light from all around, three colours. */
-  ambient: 5,
-  /** Cosine between the normal and the sun. */
-  sun: 8,
-  /** Across, up and toward the sun, metres. */
-  shadow: 9,
-  height: 12,
-} as const;
+/**
+ * Numbers a vertex: 0, 1 sample coordinates; 2 one over the depth; 3, 4 texture coordinates; 5 to 7 light from all
+ * around; 8 cosine between the normal and the sun; 9 to 11 across, up and toward the sun, metres; 12 height;
+ * 13 share of the sky and 14 of the sun that gloss mirrors to the eye.
+ */
+export const stride = 15;
 
 /** What the camera sees, four samples a pixel. */
 export class Samples {

@@ -22,6 +22,7 @@ interface Coat {
   repaint: number;
   /** Some of it is clear. */
   stencil: boolean;
+  gloss: boolean;
 }
 
 const cross = (a: Vector, b: Vector): Vector => [
@@ -88,6 +89,7 @@ export class Renderer {
       const [rc, rs] = turned(item.roll ?? 0);
       const k = item.scale;
       const { positions, normals, openness, uvs, vertices } = mesh;
+      const shiny = mesh.materials.some(({ gloss }) => gloss);
       let lowest = 1e9;
       for (let v = 0; v < vertices; v++) {
         const y = positions[v * 3 + 1]! * rc - positions[v * 3]! * rs;
@@ -135,6 +137,21 @@ export class Renderer {
         values[to + 10] = x * sunUp[0] + y * sunUp[1] + z * sunUp[2];
         values[to + 11] = x * sun[0] + y * sun[1] + z * sun[2];
         values[to + 12] = y;
+        if (shiny) {
+          // Schlick's rule for how much is mirrored, Blinn's for the sun's own reflection.
+          const far = 1 / Math.sqrt(dx * dx + dy * dy + dz * dz);
+          const across = -(nx * dx + ny * dy + nz * dz) * far;
+          const graze = 1 - (across < 0 ? -across : across);
+          const upward = 2 * across * ny + dy * far;
+          values[to + 13] = (0.06 + 0.5 * graze * graze * graze * graze) * (0.6 + 0.6 * upward);
+          const hx = sun[0] - dx * far;
+          const hy = sun[1] - dy * far;
+          const hz = sun[2] - dz * far;
+          let shine = (nx * hx + ny * hy + nz * hz) / Math.sqrt(hx * hx + hy * hy + hz * hz);
+          if (shine > 0.5) for (let n = 0; n < 5; n++) shine *= shine;
+          else shine = 0;
+          values[to + 14] = 1.2 * shine;
+        }
         if (x < bounds.left) bounds.left = x;
         if (x > bounds.right) bounds.right = x;
         if (z < bounds.far) bounds.far = z;
@@ -279,11 +296,20 @@ export class Renderer {
         if (this.#signs.size > 256) this.#signs.clear();
         this.#signs.set(key, sign);
       }
-      return { r: 1, g: 1, b: 1, texture: sign, repaint: 0, stencil: false };
+      return { r: 1, g: 1, b: 1, texture: sign, repaint: 0, stencil: false, gloss: false };
     }
     const repaint = texture && painted ? 1 / mean : 0;
-    if (texture && !painted) return { r: 1, g: 1, b: 1, texture, repaint, stencil: material.stencil };
-    return { r: colour[0], g: colour[1], b: colour[2], texture, repaint, stencil: material.stencil };
+    if (texture && !painted)
+      return { r: 1, g: 1, b: 1, texture, repaint, stencil: material.stencil, gloss: material.gloss };
+    return {
+      r: colour[0],
+      g: colour[1],
+      b: colour[2],
+      texture,
+      repaint,
+      stencil: material.stencil,
+      gloss: material.gloss,
+    };
   }
 
   #resolve(
@@ -330,7 +356,7 @@ export class Renderer {
             free++;
             continue;
           }
-          this.#shade(at, coats, panorama.sun);
+          this.#shade(at, coats, panorama.sun, sky);
           r += light[0]!;
           g += light[1]!;
           b += light[2]!;
@@ -396,7 +422,7 @@ export class Renderer {
   }
 
   /** Writes the display light of one sample. */
-  #shade(at: number, coats: readonly Coat[], sun: Vector): void {
+  #shade(at: number, coats: readonly Coat[], sun: Vector, sky: readonly number[]): void {
     const values = this.#values;
     const samples = this.#samples;
     const index = samples.triangle[at]!;
@@ -449,17 +475,37 @@ export class Renderer {
     }
     let facing = values[a + 8]! * o + values[b + 8]! * p + values[c + 8]! * q;
     if (this.#back[index]) facing = -facing;
+    let sparkle = 0;
     if (facing > 0) {
       const toward = values[a + 11]! * o + values[b + 11]! * p + values[c + 11]! * q;
-      facing *= this.#shadow.lit(
+      const lit = this.#shadow.lit(
         values[a + 9]! * o + values[b + 9]! * p + values[c + 9]! * q,
         values[a + 10]! * o + values[b + 10]! * p + values[c + 10]! * q,
         toward + 3 * this.#shadow.texel,
       );
+      facing *= lit;
+      if (coat.gloss) sparkle = lit * (values[a + 14]! * o + values[b + 14]! * p + values[c + 14]! * q);
     } else facing = 0;
+    let mirror = 0;
+    if (coat.gloss) {
+      mirror = values[a + 13]! * o + values[b + 13]! * p + values[c + 13]! * q;
+      if (mirror < 0) mirror = 0;
+    }
     const light = this.#light;
-    light[0] = tone(r * (values[a + 5]! * o + values[b + 5]! * p + values[c + 5]! * q + sun[0] * facing));
-    light[1] = tone(g * (values[a + 6]! * o + values[b + 6]! * p + values[c + 6]! * q + sun[1] * facing));
-    light[2] = tone(blue * (values[a + 7]! * o + values[b + 7]! * p + values[c + 7]! * q + sun[2] * facing));
+    light[0] = tone(
+      r * (values[a + 5]! * o + values[b + 5]! * p + values[c + 5]! * q + sun[0] * facing) +
+        sky[0]! * mirror +
+        sun[0] * sparkle,
+    );
+    light[1] = tone(
+      g * (values[a + 6]! * o + values[b + 6]! * p + values[c + 6]! * q + sun[1] * facing) +
+        sky[1]! * mirror +
+        sun[1] * sparkle,
+    );
+    light[2] = tone(
+      blue * (values[a + 7]! * o + values[b + 7]! * p + values[c + 7]! * q + sun[2] * facing) +
+        sky[2]! * mirror +
+        sun[2] * sparkle,
+    );
   }
 }

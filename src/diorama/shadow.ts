@@ -1,6 +1,6 @@
 /** @file Where the sun does not reach, and where things keep the sky's light from the floor. */
 
-import { offset, stride } from "./raster.js";
+import { stride } from "./raster.js";
 
 /** What the sun sees first, fitted around the things of a stage. */
 export class ShadowMap {
@@ -21,8 +21,8 @@ export class ShadowMap {
     this.#depths.fill(-1e9);
     let [left, right, bottom, top] = [1e9, -1e9, 1e9, -1e9];
     for (let i = 0; i < count; i++) {
-      const x = values[i * stride + offset.shadow]!;
-      const y = values[i * stride + offset.shadow + 1]!;
+      const x = values[i * stride + 9]!;
+      const y = values[i * stride + 10]!;
       if (x < left) left = x;
       if (x > right) right = x;
       if (y < bottom) bottom = y;

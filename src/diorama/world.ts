@@ -83,11 +83,13 @@ export class World {
       const names = [...this.meshes.keys()].sort().join(", ");
       throw misuse("UNKNOWN_MESH", `The diorama has no mesh "${name}": it has ${names}.`);
     }
-    const materials = packed.materials.map(({ colour, texture, tint = false, letters = false }): Material => {
-      const picture = texture === undefined ? undefined : this.#texture(texture);
-      const stencil = texture !== undefined && this.#pack.index.textures[texture]!.alpha;
-      return { colour, texture: picture, mean: brightness(picture), stencil, tint, letters };
-    });
+    const materials = packed.materials.map(
+      ({ colour, texture, tint = false, gloss = false, letters = false }): Material => {
+        const picture = texture === undefined ? undefined : this.#texture(texture);
+        const stencil = texture !== undefined && this.#pack.index.textures[texture]!.alpha;
+        return { colour, texture: picture, mean: brightness(picture), stencil, tint, gloss, letters };
+      },
+    );
     const mesh = unpackMesh(packed, this.#pack.bytes(packed), materials);
     this.#unpackedMeshes.set(name, mesh);
     return mesh;
