@@ -17,10 +17,9 @@ export interface OutputFlags {
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Milliseconds that work gets to end by itself after Ctrl-C. */
-const grace = 700;
-
 export class Shell {
+  /** Milliseconds that work gets to end by itself after Ctrl-C. */
+  grace = 700;
   readonly #abort = new AbortController();
   readonly #writing = new Set<string>();
   #signal: (typeof signals)[number] | undefined;
@@ -165,7 +164,7 @@ export class Shell {
     this.#abort.abort();
     // A second Ctrl-C, or work that does not end in time, ends the process as it is.
     for (const next of signals) process.once(next, () => this.dieOfSignal());
-    setTimeout(() => this.dieOfSignal(), grace).unref();
+    setTimeout(() => this.dieOfSignal(), this.grace).unref();
   }
 
   /** Ends as the shell expects of a program that was interrupted: by the signal itself. */
