@@ -1,20 +1,38 @@
 /** @file What each task learns from, on a toy world: batches, a few steps that lower the loss, files that open again. */
 
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Store, StoreWriter, writeShard } from "../src/data/index.js";
-import { readClipConfig, readClipTextConfig, readUnetConfig, readVaeConfig } from "../src/models/index.js";
+import { listTaps } from "../src/diffusion/taps.js";
+import { constant, input } from "../src/graph/index.js";
+import { vaePixels } from "../src/image/index.js";
+import {
+  initialise,
+  readClipConfig,
+  readClipTextConfig,
+  readUnetConfig,
+  readVaeConfig,
+  unet,
+  unetLayout,
+  vaeEncode,
+} from "../src/models/index.js";
 import { Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { randomAt, type Settings, StepProgram, settingsSchema, type Task } from "../src/training/index.js";
 import { adamwStep } from "../src/training/optimizer.js";
+import { producer as latents } from "../src/training/producers/latents.js";
+import { parseRecipe } from "../src/training/recipe.js";
 import { task as autoencoder, latentScale } from "../src/training/tasks/autoencoder.js";
 import { task as clip } from "../src/training/tasks/clip.js";
 import { task as diffusion } from "../src/training/tasks/diffusion.js";
+import { picturesOf, stacked } from "../src/training/tasks/pictures.js";
 import { drawPrompt } from "../src/training/tasks/prompts.js";
 import { flatten, layoutOf, scopeOf, unflatten } from "../src/training/weights.js";
 import { openModel } from "../src/weights/index.js";
+import { evaluate } from "./reference/evaluate.js";
 
 const side = 16;
 const colours = { red: [220, 40, 30], green: [40, 190, 60], blue: [30, 60, 210], white: [240, 240, 240] };
@@ -230,6 +248,51 @@ describe.each(tasks)("$name", (entry) => {
   });
 });
 
+describe("latents", () => {
+  const config = autoencoder.config.parse(autoencoderConfig);
+  const weights = new Map(autoencoder.initial(config, randomAt("initial", 0)));
+  weights.set("latent_log_deviation", Tensor.f32([1], [Math.log(0.5)])); // latents are doubled
+  const open = (batch: number) =>
+    latents.open({
+      config: { batch },
+      data: { pictures: data.validation },
+      models: { vae: { task: "autoencoder", config, weights } },
+    });
+
+  it("are the posterior's means, scaled, beside the pictures' lines, whatever the range and the batch", async () => {
+    const [few, many] = [await open(3), await open(8)];
+    expect(few.count).toBe(data.validation.rows);
+    expect(few.columns).toEqual({ latent: { dtype: "f16", dims: [4, 8, 8] } });
+    const whole = await many.make(0, 8);
+    const part = await few.make(2, 7);
+    const rows = (tensor: Tensor, from: number, to: number) => tensor.toFloat32().slice(from * 256, to * 256);
+    const [all, some] = [whole.columns.latent!, part.columns.latent!];
+    const expected = rows(all, 2, 7);
+    for (const [i, value] of rows(some, 0, 5).entries()) expect(value).toBeCloseTo(expected[i]!, 2);
+    expect(part.lines).toEqual([2, 3, 4, 5, 6].map((row) => data.validation.line(row)));
+
+    const vae = readVaeConfig(config.network);
+    const pictures = picturesOf(data.validation, [0, 1]).map(vaePixels);
+    const pixels = stacked(pictures);
+    const { mean } = vaeEncode(scopeOf(weights), vae, constant(pixels));
+    const found = evaluate({ mean }).mean!.data;
+    for (const [i, value] of rows(all, 0, 2).entries()) expect(value).toBeCloseTo(2 * found[i]!, 2);
+    await few.release?.();
+    await many.release?.();
+  });
+
+  it("need an autoencoder, and pictures of its size", async () => {
+    const models = { vae: { task: "autoencoder", config, weights } };
+    const pictures = data.validation;
+    await expect(latents.open({ config: { batch: 1 }, data: { pictures }, models: {} })).rejects.toThrow(
+      /"vae" is missing/,
+    );
+    await expect(latents.open({ config: { batch: 1 }, data: {}, models })).rejects.toThrow(
+      /"pictures" is missing/,
+    );
+  });
+});
+
 describe("prompts", () => {
   const texts = {
     captions: { loose: "loose", full: "full" },
@@ -286,4 +349,43 @@ describe("a config", () => {
       /4 distinct loose captions, not 9/,
     );
   });
+});
+
+describe("the recipes", () => {
+  const folder = fileURLToPath(new URL("../recipes/", import.meta.url));
+  const recipes = readdirSync(folder).map((file) =>
+    parseRecipe(readFileSync(path.join(folder, file), "utf8")),
+  );
+  const stages = recipes.flatMap(({ name, stages }) =>
+    stages.flatMap((stage) => (stage.kind === "train" ? [{ recipe: name, name: stage.name, stage }] : [])),
+  );
+  const byName = Object.fromEntries(tasks.map(({ name, task }) => [name, task]));
+
+  it.each(stages)("$recipe: the config of $name is the task's", ({ stage }) => {
+    expect(byName[stage.task]!.config.safeParse(stage.config).error).toBeUndefined();
+  });
+
+  const unets = stages.filter(({ stage }) => stage.task === "diffusion");
+  it.each(unets)(
+    "$recipe: $name has every tap of the paper's Table 1, U-L1 on the 8 x 8 grid",
+    ({ stage }) => {
+      const json = stage.config as typeof diffusionConfig;
+      const config = readUnetConfig(json.unet);
+      const w = scopeOf(initialise(unetLayout(json.unet), new TorchGenerator(0)));
+      unet(w, config, {
+        sample: input("sample", [1, 4, ...config.sampleSize!]),
+        timestep: input("timestep", [1, config.down[0]!.channels]),
+        encoderHiddenStates: input("states", [1, 32, json.textEncoder.hidden_size]),
+      });
+      const taps = new Map(listTaps(w.taps, []).map((tap) => [tap.short, tap.value.dims.slice(2)]));
+      expect(Object.fromEntries(taps)).toMatchObject({
+        "D-L2-R0-B0-Cross-Q": [4, 4],
+        "U-L1-R1-B0-Cross-Q": [8, 8],
+        "U-L1-R1-B0-Out": [8, 8],
+        "U-L1-R2-B0-Cross-Q": [8, 8],
+        "U-L2-R1-B0-Cross-Q": [16, 16],
+        "U-L2-R2-Res-Out": [16, 16],
+      });
+    },
+  );
 });

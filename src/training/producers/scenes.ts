@@ -13,7 +13,7 @@ export const scenesConfig = z.strictObject({
   /** Pixels a side. */
   size: z.number().int().min(16).max(1024).default(64),
   /** Names a world of scenes. */
-  world: z.number().int().min(0).default(0),
+  seed: z.number().int().min(0).default(0),
   /** Pictures of object numbers too, in the column "mask". */
   masks: z.boolean().default(false),
 });
@@ -39,7 +39,7 @@ export const producer = defineProducer<ScenesProduction>({
     );
   },
 
-  async open({ config: { count, split, size, world: seed, masks } }) {
+  async open({ config: { count, split, size, seed, masks } }) {
     const world = await World.open();
     return {
       count,
