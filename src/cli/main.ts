@@ -36,9 +36,19 @@ const verbs: readonly { name: string; summary: string; load: () => Promise<{ def
     load: () => import("./generate.js"),
   },
   {
+    name: "diorama",
+    summary: "pictures, captions and questions of the embedded world",
+    load: () => import("./diorama.js"),
+  },
+  {
     name: "picture",
     summary: "a picture of extracted features",
     load: () => import("./picture.js"),
+  },
+  {
+    name: "train",
+    summary: "learn: data, training and models from a recipe",
+    load: () => import("./train.js"),
   },
   {
     name: "taps",

@@ -158,7 +158,7 @@ const draws: Record<Pattern, (random: Random, fresh: boolean) => Drawn> = {
       ...thing,
       ...slot,
       yaw: (thing.yaw + turns[i]! + 4096) % 4096,
-      size: Math.round(thing.size * 0.56),
+      size: Math.round(Math.min(thing.size, 1000) * 0.47),
     }));
     return { layout: "many", things, count };
   },
@@ -173,7 +173,17 @@ const draws: Record<Pattern, (random: Random, fresh: boolean) => Drawn> = {
     if (fresh || random.chance(60)) {
       const held: readonly Noun[] = unseen.hat;
       const noun = random.pick(all.filter((name) => nouns[name].head && held.includes(name) === fresh));
-      return single(random, { ...plainThing(random, noun), hat: random.chance(50) });
+      const thing = plainThing(random, noun);
+      delete thing.facing;
+      // From behind, a head and its hat may be hidden.
+      const toward = facingsOf(axesShown(noun)).filter((facing) => facing !== "away");
+      const size = Math.round(thing.size * 0.88);
+      return single(random, {
+        ...thing,
+        yaw: yawOf(random, random.pick(toward)),
+        size,
+        hat: random.chance(50),
+      });
     }
     const extra = random.pick(small);
     const noun = random.pick(unhidden.filter((name) => !unseenPair(name, extra)));
@@ -184,26 +194,29 @@ const draws: Record<Pattern, (random: Random, fresh: boolean) => Drawn> = {
         ...main,
         x: -170 * way + jitter(random, 40),
         z: jitter(random, 60),
-        size: Math.round(main.size * 0.8),
+        size: Math.round(main.size * 0.72),
       },
       {
         ...added,
         x: 480 * way + jitter(random, 40),
         z: 260 + jitter(random, 60),
-        size: Math.round(added.size * 0.6),
+        size: Math.round(added.size * 0.5),
       },
     ];
     return { layout: "extra", things, extra: random.chance(50) };
   },
   structure(random) {
-    const family = random.pick(families);
+    const family = random.pick<readonly Noun[]>([...families, ["table"]]);
     const noun = random.pick(family);
-    const yaw = yawOf(random, random.pick(facingsOf(commonAxes(family))));
-    const thing = { ...plainThing(random, noun), yaw };
+    const thing = plainThing(random, noun);
     delete thing.facing;
+    const { builds } = nouns[noun];
+    if (builds) return single(random, { ...thing, state: random.pick(builds) });
+    const shared = family.map(axesShown).reduce((one, other) => one.filter((axis) => other.includes(axis)));
+    thing.yaw = yawOf(random, random.pick(facingsOf(shared)));
     const colours = family.map((name) => (nouns[name].painted ? seenColours(name) : []));
-    const shared = colours[0]!.filter((colour) => colours[1]!.includes(colour));
-    if (thing.colour) thing.colour = random.pick(shared);
+    if (thing.colour)
+      thing.colour = random.pick(colours[0]!.filter((colour) => colours[1]!.includes(colour)));
     return single(random, thing);
   },
   text(random) {
@@ -216,7 +229,11 @@ const draws: Record<Pattern, (random: Random, fresh: boolean) => Drawn> = {
   viewpoint(random) {
     const thing = plainThing(random, random.pick(all));
     delete thing.facing;
-    return { ...single(random, thing), view: random.pick<View>(["above", "side", "near", "far"]) };
+    const size = Math.round(Math.min(thing.size, 1000) * 0.9);
+    return {
+      ...single(random, { ...thing, size }),
+      view: random.pick<View>(["above", "side", "near", "far"]),
+    };
   },
   object(random) {
     return single(random, plainThing(random, random.pick(all)));
@@ -232,9 +249,11 @@ function freshAxes(noun: Noun): Axis[] {
   return (nouns[noun].axes ?? []).filter((axis) => !seen.includes(axis));
 }
 
-/** Axes along which every one of these nouns may be turned in training, asked or not. */
-function commonAxes(names: readonly Noun[]): Axis[] {
-  return everyAxis.filter((axis) => !names.some((noun) => freshAxes(noun).includes(axis)));
+/** Axes along which training may turn a noun, whether that is told or not. */
+function axesShown(noun: Noun): readonly Axis[] {
+  const { axes, shows } = nouns[noun];
+  if (shows) return [shows];
+  return axes ? everyAxis.filter((axis) => !freshAxes(noun).includes(axis)) : everyAxis;
 }
 
 function facingsOf(axes: readonly Axis[]): Facing[] {
@@ -252,10 +271,10 @@ function jitter(random: Random, most: number): number {
 
 /** A thing with a colour if it is painted and a facing if that shows, as training allows them. */
 export function plainThing(random: Random, noun: Noun): Thing {
-  const { axes, painted: hasColour, size = 100 } = nouns[noun];
+  const { axes, shows, painted: hasColour, size = 100 } = nouns[noun];
   const seen = seenAxes(noun);
   const facing = seen.length > 0 ? random.pick(facingsOf(seen)) : undefined;
-  const free = axes ? yawOf(random, random.pick(facingsOf(commonAxes([noun])))) : random.below(4096);
+  const free = (axes ?? shows) ? yawOf(random, random.pick(facingsOf(axesShown(noun)))) : random.below(4096);
   const turned = facing ? yawOf(random, facing) : free;
   const colour: Colour | undefined = hasColour ? random.pick(seenColours(noun)) : undefined;
   return {
@@ -276,7 +295,7 @@ function companions(noun: Noun): Noun[] {
 
 function single(random: Random, thing: Thing): Drawn {
   const size = Math.round((thing.size * random.between(84, 104)) / 100);
-  return { layout: "single", things: [{ ...thing, x: jitter(random, 130), z: jitter(random, 80), size }] };
+  return { layout: "single", things: [{ ...thing, x: jitter(random, 100), z: jitter(random, 80), size }] };
 }
 
 /** Side by side, the first to the left or to the right of the second. */
@@ -289,7 +308,7 @@ function beside(random: Random, [first, second]: readonly Thing[]): Drawn {
     z: jitter(random, 90),
     size: pairSize(thing),
   });
-  return { layout: "beside", things: [stand(first!, 400 * way), stand(second!, -400 * way)], relation };
+  return { layout: "beside", things: [stand(first!, 375 * way), stand(second!, -375 * way)], relation };
 }
 
 /** The same, but the caption may begin with the second; asked is about the first. */
@@ -319,19 +338,28 @@ function depth(random: Random, [first, second]: readonly Thing[]): Drawn {
 }
 
 function pairSize({ size }: Thing): number {
-  return Math.round(size * 0.74);
+  return Math.round(Math.min(size, 1000) * 0.63);
 }
 
 /** A small thing and what holds it: a table that it is on or under, a box that it is in or beside. */
 function support(random: Random, layout: "table" | "box", thing: Thing, holder: Thing): Drawn {
   const relation = random.pick<Relation>(layout === "table" ? ["on", "under"] : ["in", "beside"]);
-  const held = { ...thing, size: Math.round(thing.size * 0.6) };
-  return { layout, relation, things: [held, layout === "box" ? { ...holder, state: "open" } : holder] };
+  const held = {
+    ...thing,
+    x: jitter(random, 120),
+    z: jitter(random, 60),
+    size: Math.round(thing.size * 0.37),
+  };
+  const size = Math.round(holder.size * (layout === "table" ? 0.9 : 0.8));
+  if (layout === "table") return { layout, relation, things: [held, { ...holder, size }] };
+  // The box stands to one side, the thing beside it on the other.
+  const x = random.pick([-1, 1]) * 230 + jitter(random, 30);
+  return { layout, relation, things: [held, { ...holder, x, size, state: "open" }] };
 }
 
 const manySlots = [
-  [-560, 130],
-  [560, 90],
+  [-520, 130],
+  [520, 90],
   [-60, -420],
   [40, 520],
 ] as const;

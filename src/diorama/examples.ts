@@ -2,7 +2,7 @@
 
 import { failure, misuse } from "../tensor/index.js";
 import { type Captions, captions } from "./captions.js";
-import { type DrawOptions, drawScene } from "./draw.js";
+import { type DrawOptions, drawScene, unseenShares } from "./draw.js";
 import { type Pattern, patterns } from "./lexicon.js";
 import { type Assets, stageOf } from "./placing.js";
 import { mainQuestion, type Question, questions } from "./questions.js";
@@ -81,6 +81,11 @@ export function twinExample(
   throw exhausted(index, options);
 }
 
+/** The patterns of which a split has twins. */
+export function twinPatterns(split: Split): readonly Pattern[] {
+  return split === "unseen" ? patterns.filter((pattern) => pattern in unseenShares) : patterns;
+}
+
 /** One stream of random numbers an attempt. */
 function* streams(
   index: number,
@@ -106,8 +111,7 @@ function exhausted(index: number, { split, pattern }: { split?: Split; pattern?:
 }
 
 /** Least pixels of a 64 x 64 picture in which a thing that is asked about is seen. */
-const leastPixels = 100;
-const leastPixelsOfMany = 45;
+const leastPixels = 45;
 const leastPixelsOfHat = 22;
 /** Least share of it that others leave in sight. */
 const leastShare = 0.5;
@@ -118,7 +122,6 @@ const leastShareOfFront = 0.8;
 /** Whether the picture shows what the question asks about. */
 export function isFair({ pattern, about }: Question, scene: Scene, { size, visible }: Rendering): boolean {
   const cutAllowed = scene.view === "near";
-  const few = scene.layout === "many" || scene.view === "far" ? leastPixelsOfMany : leastPixels;
   const inSight = about.every((index) => {
     const { box, pixels, unoccluded } = visible[index]!;
     const [left, top, right, bottom] = box;
@@ -126,7 +129,7 @@ export function isFair({ pattern, about }: Question, scene: Scene, { size, visib
     if (pattern === "orientation" && (side < leastSideOfFront || pixels < leastShareOfFront * unoccluded))
       return false;
     if (!cutAllowed && (left < 1 || top < 1 || right > size - 1 || bottom > size - 1)) return false;
-    return pixels >= few && pixels >= leastShare * unoccluded;
+    return pixels >= leastPixels && pixels >= leastShare * unoccluded;
   });
   const hats = visible.slice(shown(scene).length);
   return inSight && hats.every(({ pixels }) => pixels >= leastPixelsOfHat);

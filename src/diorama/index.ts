@@ -11,6 +11,7 @@ export {
   type Renderer,
   type TwinExample,
   twinExample,
+  twinPatterns,
 } from "./examples.js";
 export {
   type Colour as ThingColour,
@@ -37,5 +38,26 @@ export {
 export { type Assets, stageOf } from "./placing.js";
 export { mainQuestion, type Question, questions } from "./questions.js";
 export { Random } from "./random.js";
+export {
+  type ObjectRecord,
+  type QuestionRecord,
+  type RecordFiles,
+  type SceneRecord,
+  sceneRecord,
+  twinRecords,
+} from "./records.js";
 export { type Layout, type Scene, type Split, shown, splits, type Thing } from "./scene.js";
+export {
+  type AttachPoint,
+  type Camera,
+  fullTurn,
+  type Item,
+  type MeshInfo,
+  type PanoramaInfo,
+  type Rendering,
+  type Sight,
+  type Stage,
+  type Vector,
+} from "./stage.js";
 export { type TwinScenes, twins } from "./twins.js";
+export { type RenderOptions, World } from "./world.js";

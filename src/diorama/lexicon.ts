@@ -22,24 +22,27 @@ export const colours = {
   yellow: [0.85, 0.58, 0.01],
   green: [0.02, 0.3, 0.04],
   blue: [0.02, 0.07, 0.62],
-  pink: [0.9, 0.25, 0.45],
-  black: [0.01, 0.01, 0.012],
+  pink: [0.8, 0.16, 0.28],
+  black: [0.016, 0.016, 0.018],
   white: [0.8, 0.8, 0.8],
 } as const satisfies Record<string, Vector>;
 
 export type Colour = keyof typeof colours;
 
-export type State = "upright" | "fallen" | "closed" | "open" | "standing" | "sitting";
+export type State = "upright" | "fallen" | "closed" | "open" | "standing" | "sitting" | "round" | "square";
 
 /** Pairs of states that one noun can be in; `fallen` lays the same mesh on its side, `mesh` is another one. */
-export const states: Readonly<Record<State, { other: State; fallen?: true; mesh?: string }>> = {
-  upright: { other: "fallen" },
-  fallen: { other: "upright", fallen: true },
-  closed: { other: "open" },
-  open: { other: "closed", mesh: "open box" },
-  standing: { other: "sitting" },
-  sitting: { other: "standing", mesh: "sitting man" },
-};
+export const states: Readonly<Record<State, { other: State; fallen?: true; mesh?: string; scale?: number }>> =
+  {
+    upright: { other: "fallen" },
+    fallen: { other: "upright", fallen: true },
+    closed: { other: "open" },
+    open: { other: "closed", mesh: "open box" },
+    standing: { other: "sitting" },
+    sitting: { other: "standing", mesh: "sitting man", scale: 1.3 },
+    round: { other: "square", mesh: "round table" },
+    square: { other: "round" },
+  };
 
 interface NounInfo {
   /** Its mesh, when that is not called like the noun. */
@@ -49,11 +52,15 @@ interface NounInfo {
   size?: number;
   /** Whether it is painted in one of the colours. */
   painted?: true;
-  /** Where its front shows plainly at 64 pixels. */
+  /** Directions that show plainly at 64 pixels: only of these its facing is told and asked. */
   axes?: readonly Axis[];
+  /** Along which it is turned where its facing is not told, to be known at a glance. */
+  shows?: Axis;
   states?: readonly [State, State];
-  /** Whether it can wear a hat. */
-  head?: true;
+  /** Ways to be built, asked as structure. */
+  builds?: readonly [State, State];
+  /** The crown of a head that can wear a hat: shares of its depth, before the middle, and of its height. */
+  head?: readonly [forward: number, up: number];
   /** Small enough to stand on a table, under it, or in a box. */
   small?: true;
   /** Whether several of it stand together in a picture. */
@@ -62,46 +69,53 @@ interface NounInfo {
 
 const both = ["side", "front"] as const;
 const side = ["side"] as const;
+const front = ["front"] as const;
 const falls = ["upright", "fallen"] as const;
 
 const nounTable = {
-  dog: { axes: both, head: true, many: true },
-  cat: { axes: both, head: true, many: true },
-  horse: { axes: both, head: true, many: true, size: 110 },
-  rabbit: { axes: side, head: true, many: true, size: 95 },
-  hen: { axes: side, head: true, many: true, size: 95 },
-  man: { plural: "men", states: ["standing", "sitting"], head: true, many: true, size: 115 },
-  teddy: { plural: "teddies", axes: ["front"], head: true, many: true, size: 95 },
-  snowman: { plural: "snowmen", head: true, many: true },
-  car: { axes: both, painted: true, many: true, size: 115 },
-  van: { axes: both, painted: true, size: 110 },
-  truck: { axes: both, size: 115 },
-  bus: { plural: "buses", axes: ["front"], size: 115 },
+  dog: { axes: both, head: [0.3, 0.9], many: true },
+  cat: { axes: both, head: [0.38, 0.95], many: true },
+  horse: { axes: both, head: [0.42, 0.97], many: true, size: 110 },
+  rabbit: { axes: side, shows: "side", many: true, size: 95 },
+  hen: { axes: side, head: [0.2, 0.98], shows: "front", many: true, size: 95 },
+  teddy: { plural: "teddies", axes: front, head: [0, 0.97], small: true, many: true, size: 95 },
+  snowman: { plural: "snowmen", shows: "front", states: falls, many: true },
+  man: {
+    plural: "men",
+    states: ["standing", "sitting"],
+    head: [0, 0.97],
+    shows: "front",
+    many: true,
+    size: 108,
+  },
+  car: { axes: side, shows: "side", painted: true, size: 110 },
+  van: { axes: both, painted: true, size: 105 },
+  truck: { axes: both, size: 105 },
+  bus: { plural: "buses", shows: "side", size: 112 },
   motorbike: { axes: both, painted: true, size: 105 },
-  bicycle: { axes: side, painted: true, size: 105 },
-  tricycle: { axes: side, painted: true, size: 100 },
-  plane: { mesh: "biplane", axes: side, size: 110 },
+  bicycle: { shows: "side", painted: true, size: 105 },
+  tricycle: { axes: side, shows: "side", painted: true },
+  plane: { mesh: "biplane", axes: side, shows: "side", size: 110 },
   chair: { axes: side, painted: true, states: falls, many: true },
   stool: { painted: true, states: falls, many: true, size: 85 },
-  armchair: { axes: both, painted: true },
-  sofa: { axes: ["front"], painted: true, size: 110 },
-  table: { size: 115 },
-  bench: { plural: "benches", size: 110 },
-  lamp: { painted: true, states: falls, many: true, size: 90 },
-  mug: { painted: true, states: falls, many: true, small: true, size: 80 },
-  teapot: { painted: true, axes: side, many: true, small: true, size: 80 },
-  cake: { many: true, small: true, size: 75 },
-  ball: { many: true, small: true, size: 65 },
-  box: { plural: "boxes", states: ["closed", "open"], many: true, size: 85 },
+  armchair: { axes: front, shows: "front", painted: true },
+  sofa: { axes: front, shows: "front", painted: true, size: 105 },
+  bed: { shows: "side", painted: true },
+  table: { shows: "front", builds: ["round", "square"], size: 106 },
+  lamp: { painted: true, states: falls, many: true },
+  mug: { shows: "side", painted: true, small: true, many: true, size: 85 },
+  kettle: { shows: "front", painted: true, small: true, many: true, size: 85 },
+  cake: { small: true, many: true },
+  hamburger: { small: true, many: true, size: 75 },
+  ball: { small: true, many: true, size: 70 },
+  box: { plural: "boxes", shows: "front", states: ["closed", "open"], many: true, size: 72 },
   barrel: { states: falls, many: true, size: 85 },
-  gift: { many: true, small: true, size: 75 },
-  suitcase: { painted: true, many: true, size: 85 },
-  backpack: { painted: true, axes: ["front"], many: true, size: 85 },
-  cactus: { plural: "cactuses", many: true, small: true, size: 90 },
-  tent: { painted: true, size: 110 },
-  cone: { states: falls, many: true, small: true, size: 80 },
-  umbrella: { painted: true, size: 105 },
-  sign: { size: 120 },
+  gift: { small: true, many: true, size: 75 },
+  backpack: { shows: "front", painted: true, many: true, size: 85 },
+  cactus: { plural: "cactuses", states: falls, small: true, many: true, size: 90 },
+  cone: { states: falls, small: true, many: true, size: 85 },
+  tent: { axes: front, shows: "front", painted: true },
+  sign: { size: 110 },
 } as const satisfies Record<string, NounInfo>;
 
 export type Noun = keyof typeof nounTable;
@@ -120,7 +134,6 @@ export const families = [
   ["car", "van"],
   ["bus", "truck"],
   ["bicycle", "tricycle"],
-  ["mug", "teapot"],
 ] as const satisfies readonly (readonly [Noun, Noun])[];
 
 /** Places: a photographic panorama, turned as the renderer knows free floor. */

@@ -1,8 +1,9 @@
 /** @file From facts to a stage: where each thing's mesh stands, how large, and from where the camera looks. */
 
-import { colours, nouns, places, states } from "./lexicon.js";
+import { colours, type Noun, nouns, places, states } from "./lexicon.js";
 import { type Scene, shown, type Thing } from "./scene.js";
 import type { Camera, Item, MeshInfo, PanoramaInfo, Stage, Vector } from "./stage.js";
+import { turned } from "./tables.js";
 
 /** What a stage needs to know of the assets. */
 export interface Assets {
@@ -12,10 +13,11 @@ export interface Assets {
 
 /** The meshes that are nobody's noun. */
 const hatMesh = "hat";
+const hatWidth = 0.36;
 
 const cameras = {
   alone: { eye: [0, 0.95, 2.6], target: [0, 0.37, 0], fov: 432 },
-  together: { eye: [0, 0.9, 2.5], target: [0, 0.3, 0], fov: 432 },
+  together: { eye: [0, 0.92, 2.6], target: [0, 0.3, 0], fov: 432 },
   high: { eye: [0, 1.25, 2.45], target: [0, 0.3, 0], fov: 432 },
   above: { eye: [0, 2.6, 0.95], target: [0, 0.12, 0], fov: 440 },
   near: { eye: [0, 0.78, 1.75], target: [0, 0.42, 0], fov: 432 },
@@ -49,17 +51,17 @@ function itemsOf(scene: Scene, assets: Assets): Item[] {
     return [heldItem(held, base, relation, assets), base];
   }
   const items = things.map((thing) => itemOf(thing, assets, thing.x, 0, thing.z));
-  const hats = things.flatMap((thing, i) => (thing.hat ? [hatOn(items[i]!, assets)] : []));
+  const hats = things.flatMap((thing, i) => (thing.hat ? [hatOn(items[i]!, thing.noun, assets)] : []));
   return [...items, ...hats];
 }
 
-function itemOf(thing: Thing, { meshes }: Assets, x: number, y: number, z: number): Item {
-  const { noun, colour, state, says, yaw, size } = thing;
-  const { fallen = false, mesh = nouns[noun].mesh ?? noun } = state ? states[state] : {};
-  const info = found(meshes, mesh);
-  const scale = size / 1000 / Math.max(...info.size);
+function itemOf(thing: Thing, assets: Assets, x: number, y: number, z: number): Item {
+  const { noun, colour, state, says, yaw } = thing;
+  const { fallen = false, mesh = meshOf(noun), scale: grown = 1 } = state ? states[state] : {};
+  const scale = scaleOf(thing, assets) * grown;
+  const { size } = found(assets.meshes, mesh);
   // A mesh lies down beside its origin: it is brought back to the middle.
-  const [dx, dz] = fallen ? turned([(-info.size[1] * scale) / 2, 0, 0], yaw) : [0, 0];
+  const [dx, dz] = fallen ? turn([(-size[1] * scale) / 2, 0, 0], yaw) : [0, 0];
   return {
     mesh,
     position: [x / 1000 + dx, y, z / 1000 + dz],
@@ -71,6 +73,31 @@ function itemOf(thing: Thing, { meshes }: Assets, x: number, y: number, z: numbe
   };
 }
 
+/** What a thing of size 1000 may take across and up. */
+const room = { across: 1.25, up: 1.05 };
+const leastAcross = 0.6;
+
+/** Fits the noun, upright and turned as it is, into its room; its other states have the same scale. */
+function scaleOf({ noun, yaw, size }: Thing, { meshes }: Assets): number {
+  const [width, height, depth] = found(meshes, meshOf(noun)).size;
+  const [cosine, sine] = turned(yaw);
+  // What points at the camera comes near it: it is made smaller than it would fit.
+  const across = Math.max(
+    width * Math.abs(cosine) + depth * Math.abs(sine),
+    leastAcross * Math.max(width, depth),
+  );
+  // Things side by side have half the picture's width, but most of its height.
+  const share = size / 1000;
+  return Math.min(
+    (room.across * share) / across,
+    (room.up * Math.min(1.35 * share, Math.max(1, share))) / height,
+  );
+}
+
+function meshOf(noun: Noun): string {
+  return nouns[noun].mesh ?? noun;
+}
+
 /** A small thing on, under, in or beside what stands in the middle. */
 function heldItem(
   thing: Thing,
@@ -79,46 +106,48 @@ function heldItem(
   assets: Assets,
 ): Item {
   const { attach, size } = found(assets.meshes, base.mesh);
-  const half = (Math.max(size[0], size[2]) * base.scale) / 2;
-  const side = thing.yaw % 2 === 0 ? 1 : -1;
-  const height =
-    relation === "on"
-      ? (attach.top?.[1] ?? size[1]) * base.scale
-      : relation === "in"
-        ? (attach.inside?.[1] ?? 0) * base.scale
-        : 0;
-  const x = relation === "beside" ? (half + thing.size / 2200) * 1000 * side : thing.x;
-  const z = relation === "beside" ? 150 : thing.z;
-  return itemOf(thing, assets, x, height, z);
+  const top = (attach.top?.[1] ?? size[1]) * base.scale;
+  const [middle, , depth] = base.position;
+  switch (relation) {
+    case "on":
+      return itemOf(thing, assets, thing.x, top, thing.z);
+    case "under":
+      return itemOf(thing, assets, thing.x, 0, thing.z);
+    case "in": {
+      // On whatever else is in the box, so that it looks out over the rim.
+      const inside = itemOf(thing, assets, middle * 1000, 0, depth * 1000);
+      const height = found(assets.meshes, inside.mesh).size[1] * inside.scale;
+      return { ...inside, position: [middle, rim * top - hidden * height, depth] };
+    }
+    case "beside": {
+      const way = middle < 0 ? 1 : -1;
+      return itemOf(thing, assets, middle * 1000 + way * (size[0] * base.scale * 500 + 280), 0, 150);
+    }
+  }
 }
 
-function hatOn(wearer: Item, { meshes }: Assets): Item {
-  const { attach, size } = found(meshes, wearer.mesh);
-  const [x, y, z] = attach.head ?? [0, size[1], 0];
-  const [dx, dz] = turned([x * wearer.scale, 0, z * wearer.scale], wearer.yaw);
-  const hat = found(meshes, hatMesh);
-  const [px, py, pz] = wearer.position;
+/** Of the open box's height, flaps included; and the share of what is in it that it hides. */
+const rim = 0.68;
+const hidden = 0.4;
+
+function hatOn(wearer: Item, noun: Noun, { meshes }: Assets): Item {
+  const [, height, depth] = found(meshes, wearer.mesh).size;
+  const [forward, up] = nouns[noun].head!;
+  const [dx, dz] = turn([0, 0, forward * depth * wearer.scale], wearer.yaw);
+  const [x, y, z] = wearer.position;
   return {
     mesh: hatMesh,
-    position: [px + dx, py + y * wearer.scale - 0.02, pz + dz],
+    position: [x + dx, y + up * height * wearer.scale - 0.03, z + dz],
     yaw: wearer.yaw,
-    scale: 0.42 / Math.max(...hat.size),
+    scale: hatWidth / found(meshes, hatMesh).size[0],
     tint: colours.red,
   };
 }
 
-/** x and z of a vector turned about the vertical by steps of 1/4096 turn; made of square roots alone. */
-function turned([x, , z]: Vector, yaw: number): [number, number] {
-  let [cos, sin] = [1, 0];
-  let [rootCos, rootSin] = [-1, 0]; // half a turn
-  for (let bit = 2048; bit >= 1; bit /= 2) {
-    if (yaw & bit) [cos, sin] = [cos * rootCos - sin * rootSin, cos * rootSin + sin * rootCos];
-    [rootCos, rootSin] = [
-      Math.sqrt((1 + rootCos) / 2),
-      bit === 2048 ? 1 : rootSin / (2 * Math.sqrt((1 + rootCos) / 2)),
-    ];
-  }
-  return [x * cos + z * sin, z * cos - x * sin];
+/** x and z of a vector turned about the vertical. */
+function turn([x, , z]: Vector, yaw: number): [number, number] {
+  const [cosine, sine] = turned(yaw);
+  return [x * cosine + z * sine, z * cosine - x * sine];
 }
 
 function found<T>(map: ReadonlyMap<string, T>, name: string): T {

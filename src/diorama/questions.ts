@@ -131,7 +131,12 @@ const askers: Record<Pattern, (scene: Scene, index: number) => Asked> = {
     return { question: `what color is the ${noun}?`, right: colour!, wrong, about: [index] };
   },
   structure({ things }) {
-    const { noun } = things[0]!;
+    const { noun, state } = things[0]!;
+    const { builds } = nouns[noun];
+    if (builds) {
+      const question = `is the ${noun} ${builds[0]} or ${builds[1]}?`;
+      return { question, right: state!, wrong: states[state!].other, about: [0] };
+    }
     const family = families.find((names) => (names as readonly string[]).includes(noun))!;
     const [one, two] = family;
     const question = `is it ${a(one)} or ${a(two)}?`;

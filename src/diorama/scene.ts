@@ -19,7 +19,7 @@ export interface Thing {
   on?: "table" | "box";
   /** Steps of 1/4096 turn about the vertical. */
   yaw: number;
-  /** Millimetres that its longest side takes. */
+  /** Thousandths of the room that a thing alone may take in the picture. */
   size: number;
 }
 

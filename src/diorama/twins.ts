@@ -74,7 +74,8 @@ const changes: Record<Scene["pattern"], (scene: Scene, wrong: string) => Partial
     return change(things, asked, () => ({ colour: colourNames.find((name) => name === wrong)! }));
   },
   structure: ({ things }, wrong) =>
-    change(things, 0, ({ noun, size }) => {
+    change(things, 0, ({ noun, size, state }) => {
+      if (state) return { state: states[state].other };
       const share = (nouns[nounIn(wrong)].size ?? 100) / (nouns[noun].size ?? 100);
       return { noun: nounIn(wrong), size: Math.round(size * share) };
     }),
