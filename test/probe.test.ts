@@ -62,7 +62,7 @@ async function writeFeatures(name: string, seed: number, rows: number, pairs = f
   return at;
 }
 
-const config: HeadConfig = { words, tokens, channels, width: 32, heads: 4, hops: 1 };
+const config: HeadConfig = { words, column: "features", tokens, channels, width: 32, heads: 4, hops: 1 };
 const settings = {
   steps: 150,
   batch: 64,
@@ -125,7 +125,7 @@ describe("a probe", () => {
       threads: 1,
     };
     await expect(probe({ ...request, key: "other", config: { ...config, tokens: 9 } })).rejects.toThrow(
-      "features are [4, 6], the head reads [9, 6]",
+      "features is [4, 6], the head reads [9, 6]",
     );
   });
 });

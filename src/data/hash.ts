@@ -1,7 +1,8 @@
 /** @file Hashes: of files, against damage, and of what something is made from, as its address. */
 
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { failure } from "../tensor/index.js";
 
@@ -22,6 +23,20 @@ export async function hashFile(path: string, { signal }: { signal?: AbortSignal 
     throw failure("FILE_ACCESS", `${path} could not be read: ${(cause as Error).message}.`, cause);
   }
   return hash.digest("hex");
+}
+
+/**
+ * What a model's folder holds, as one hash: configs, texts and weights, not cards and curves. Of the name alone when there
+ * is no such folder: an id of the hub.
+ */
+export async function hashFolder(path: string): Promise<string> {
+  if (!existsSync(path)) return hashBytes(path);
+  const files = readdirSync(path, { recursive: true, encoding: "utf8" })
+    .filter((file) => /\.(json|txt|safetensors|bin)$/.test(file))
+    .sort();
+  const parts: string[] = [];
+  for (const file of files) parts.push(file, await hashFile(join(path, file)));
+  return hashBytes(parts.join("\n"));
 }
 
 /** JSON with the fields of every object in one order, so that equal values have equal texts. */

@@ -1,7 +1,9 @@
 /** @file The evaluation room's door. */
 
 export * from "./pointing.js";
+export { type FeaturesConfig, featuresSchema, tokensOf } from "./probe/features.js";
 export * from "./probe/head.js";
+export * from "./probe/plan.js";
 export * from "./probe/probe.js";
 export * from "./probe/rows.js";
 export * from "./similarity.js";

@@ -40,7 +40,7 @@ export interface Producer<Config = unknown> {
   readonly version: number;
   readonly config: z.ZodType<Config>;
   /** What else the rows come from, as a hash: a pack of models, say. */
-  source?(): Promise<string>;
+  source?(config: Config): Promise<string>;
   open(request: ProducerRequest<Config>): Promise<Production>;
 }
 

@@ -86,7 +86,7 @@ export async function planStages(recipe: Recipe, out: string, registry: Registry
       );
       const config = checked(producer.config, stage.config, [...at, "config"]);
       const { version } = producer;
-      const source = await producer.source?.();
+      const source = await producer.source?.(config);
       const [data, models] = [keysOf(stage.data, done), keysOf(stage.models, done)];
       const identity = { kind: "data", producer: stage.producer, version, source, config, data, models };
       done.set(stage.name, {

@@ -15,6 +15,8 @@ export const headSchema = z
   .strictObject({
     /** All words of questions and options; others are not read. */
     words: z.array(z.string()).min(1),
+    /** Column of the stores that holds the features. */
+    column: z.string().default("features"),
     /** Places in the features. */
     tokens: size,
     /** Numbers at each place; 0 for a head that reads the words alone. */

@@ -21,3 +21,8 @@ export const askedSchema = z.object({
 });
 
 export type AskedRow = z.infer<typeof askedSchema>;
+
+/** The line of a picture in a store of scenes: what features and prompts are made from. */
+export const sceneSchema = askedSchema.extend({
+  captions: z.object({ loose: z.string(), full: z.string() }),
+});

@@ -19,8 +19,6 @@ import {
 } from "./head.js";
 import { type AskedRow, askedSchema, type Question } from "./rows.js";
 
-export const featureColumn = "features";
-
 /** Rows that tell how large the features are. */
 const scaleRows = 512;
 
@@ -55,7 +53,7 @@ export class Reader {
     this.#words = wordIndex(config.words);
     if (config.channels === 0) return;
     const rows = Array.from({ length: Math.min(scaleRows, reference.rows) }, (_, i) => i);
-    this.#scale = channelScale(reference.gather(featureColumn, rows));
+    this.#scale = channelScale(reference.gather(config.column, rows));
   }
 
   read({ store, questions }: Items, chosen: readonly number[]): Record<string, Tensor> {
@@ -84,7 +82,7 @@ export class Reader {
     };
     if (this.#scale) {
       const rows = taken.map(({ row }) => row);
-      inputs.features = standardised(store.gather(featureColumn, rows), this.#scale);
+      inputs.features = standardised(store.gather(this.config.column, rows), this.#scale);
     }
     return inputs;
   }
@@ -99,16 +97,16 @@ export function headInputs({ words, tokens, channels }: HeadConfig, batch: numbe
   };
 }
 
-function stores(data: Stores, { tokens, channels }: HeadConfig): { train: Store; validation: Store } {
+function stores(data: Stores, { column, tokens, channels }: HeadConfig): { train: Store; validation: Store } {
   const { train, validation } = data;
   if (!train || !validation) throw misuse("DATA_MISSING", "A probe needs data: train and validation.");
   for (const store of channels > 0 ? [train, validation] : []) {
-    const found = store.columns[featureColumn]?.dims;
+    const found = store.columns[column]?.dims;
     if (`${found}` === `${[tokens, channels]}`) continue;
     const dims = found ? formatDims(found) : "nothing";
     throw misuse(
       "STORE_COLUMN",
-      `${store.folder}: features are ${dims}, the head reads [${tokens}, ${channels}].`,
+      `${store.folder}: ${column} is ${dims}, the head reads [${tokens}, ${channels}].`,
     );
   }
   return { train, validation };

@@ -1,0 +1,284 @@
+/** @file Frozen features of pictures, as rows for probes: each row's tokens, and what is asked about it. */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { hashFolder, type Store } from "../../data/index.js";
+import { DiffusionEncoder } from "../../diffusion/index.js";
+import { Engine } from "../../engine/index.js";
+import { input, type Value } from "../../graph/index.js";
+import { clipPixels, readPreprocessorConfig, vaePixels } from "../../image/index.js";
+import {
+  clipVision,
+  encodeImage,
+  readAutoencoderConfig,
+  readClipVisionConfig,
+  visionPatches,
+} from "../../models/index.js";
+import { formatDims, misuse, Tensor } from "../../tensor/index.js";
+import { defineProducer, type Production } from "../../training/index.js";
+import { openModel, Scope } from "../../weights/index.js";
+import { type AskedRow, sceneSchema } from "./rows.js";
+import { withUntrainedUnet } from "./untrained.js";
+
+const model = z.string().min(1);
+
+export const featuresSchema = z
+  .discriminatedUnion("encoder", [
+    z.strictObject({
+      encoder: z.literal("diffusion"),
+      /** Folder or id of a pipeline. */
+      model,
+      taps: z.array(z.string()).min(1),
+      timesteps: z.array(z.number().int()).min(1).default([50]),
+      guidance: z.number().default(1),
+      /** What the U-Net is told; with `question` there is a row for each question, else one for each picture. */
+      prompt: z.enum(["none", "question", "full", "loose"]).default("none"),
+      seed: z.number().int().min(0).default(0),
+      ensemble: z.number().int().positive().default(1),
+      /** Draws the U-Net's weights anew from this seed: what its form alone gives. */
+      untrained: z.number().int().min(0).optional(),
+    }),
+    z.strictObject({
+      encoder: z.literal("clip"),
+      /** Folder or id of a CLIPModel. */
+      model,
+      /** Whose states: 0 are the embeddings, -1 is the last layer, -2 the one that LLaVA takes. */
+      layer: z.number().int().default(-2),
+    }),
+    /** What the U-Net is given, without noise. */
+    z.strictObject({ encoder: z.literal("latent"), model }),
+    /** Nothing of the picture. */
+    z.strictObject({ encoder: z.literal("words") }),
+  ])
+  .and(
+    z.object({
+      /** Grids larger than this are folded: k x k neighbours side by side in the channels. */
+      grid: z.number().int().positive().default(8),
+    }),
+  );
+
+export type FeaturesConfig = z.infer<typeof featuresSchema>;
+
+/** A picture with what is said and asked of it. */
+interface Scene {
+  rgb: Uint8Array;
+  side: number;
+  line: z.infer<typeof sceneSchema>;
+}
+
+/** Tokens of one row, [T, C] by column. */
+type Seen = Record<string, Tensor>;
+
+interface Encoder {
+  see(scene: Scene, prompt: string): Promise<Seen>;
+  release(): Promise<void>;
+}
+
+/**
+ * A grid as tokens, folded where it is finer than wanted.
+ * @param grid [C, H, W]
+ * @param side tokens a side; H and W are whole multiples of it, or not larger
+ * @returns [T, C k²], a row a place, row by row
+ */
+export function tokensOf(grid: Tensor, side: number): Tensor {
+  const [channels, height, width] = grid.dims as [number, number, number];
+  const fold = Math.max(1, height / side);
+  if (grid.dims.length !== 3 || !Number.isInteger(fold) || (width !== height && fold !== 1)) {
+    throw misuse("SHAPE", `Features ${formatDims(grid.dims)} do not fold into a grid of ${side} x ${side}.`);
+  }
+  const values = grid.toFloat32();
+  const [rows, columns] = [height / fold, width / fold];
+  const tokens = new Float32Array(values.length);
+  let at = 0;
+  for (let y = 0; y < rows; y++) {
+    for (let x = 0; x < columns; x++) {
+      for (let c = 0; c < channels; c++) {
+        for (let dy = 0; dy < fold; dy++) {
+          for (let dx = 0; dx < fold; dx++) {
+            tokens[at++] = values[(c * height + y * fold + dy) * width + x * fold + dx]!;
+          }
+        }
+      }
+    }
+  }
+  return Tensor.f32([rows * columns, channels * fold * fold], tokens);
+}
+
+const device = { device: "cpu", memory: "fast", threads: 1, host: "here" } as const;
+
+type Config<Kind extends FeaturesConfig["encoder"]> = Extract<FeaturesConfig, { encoder: Kind }>;
+
+async function diffusionEncoder(config: Config<"diffusion">): Promise<Encoder> {
+  const { taps, timesteps, guidance, seed, ensemble, grid, untrained } = config;
+  const scratch = untrained === undefined ? undefined : await mkdtemp(join(tmpdir(), "diffsight-untrained-"));
+  const folder =
+    scratch === undefined ? config.model : await withUntrainedUnet(config.model, scratch, untrained!);
+  const eye = await DiffusionEncoder.fromPretrained(folder, { ...device, passes: 1000 });
+  const names = taps.length * timesteps.length === 1 ? undefined : nameOf;
+  return {
+    async see({ rgb, side }, prompt) {
+      const image = { data: rgb, width: side, height: side, channels: 3 as const };
+      const request = { taps, timesteps, seed, ensemble, guidance: prompt === "" ? 0 : guidance };
+      const { tensors } = await eye.encode(image, { ...request, ...(prompt !== "" && { prompt }) });
+      const seen = [...tensors].map(([name, grown]) => [names?.(name) ?? "features", tokensOf(grown, grid)]);
+      return Object.fromEntries(seen) as Seen;
+    },
+    async release() {
+      await eye.release();
+      if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
+    },
+  };
+}
+
+/** "up-level1-repeat1-res-out/t50/guided" -> "up-level1-repeat1-res-out/t50" */
+function nameOf(feature: string): string {
+  return feature.split("/").slice(0, 2).join("/");
+}
+
+/** An encoder whose features are one graph of its pixels. */
+async function graphEncoder(
+  build: (pixels: Value) => Value,
+  dims: readonly number[],
+  prepare: (scene: Scene) => Tensor,
+  tokens: (features: Tensor) => Tensor,
+): Promise<Encoder> {
+  const engine = await Engine.open(device);
+  const program = engine.compile({ features: build(input("pixels", dims)) });
+  return {
+    async see(scene) {
+      const { features } = await program.run({ pixels: prepare(scene) });
+      return { features: tokens(features!.reshape(features!.dims.slice(1))) };
+    },
+    release: () => engine.dispose(),
+  };
+}
+
+const pictureOf = ({ rgb, side }: Scene) => ({ data: rgb, width: side, height: side });
+
+async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
+  const folder = await openModel(config.model);
+  const json = await folder.json<{ vision_config?: unknown }>("config.json");
+  const network = readClipVisionConfig(json.vision_config ?? json);
+  const preprocessor = readPreprocessorConfig(await folder.json("preprocessor_config.json"));
+  const w = Scope.of(await folder.checkpoint(""));
+  const build = (pixels: Value) => {
+    const { hiddenStates } = clipVision(w, network, pixels);
+    const state = hiddenStates.at(config.layer);
+    if (state) return visionPatches(state);
+    const count = hiddenStates.length;
+    throw misuse("LAYER", `layer ${config.layer}: there are ${-count} to ${count - 1}.`);
+  };
+  const dims = [1, network.channels, network.imageSize, network.imageSize];
+  return graphEncoder(
+    build,
+    dims,
+    (scene) => clipPixels(pictureOf(scene), preprocessor),
+    (features) => features,
+  );
+}
+
+async function latentEncoder(config: Config<"latent">, side: number): Promise<Encoder> {
+  const folder = await openModel(config.model);
+  const network = readAutoencoderConfig(await folder.json("vae/config.json"));
+  const w = Scope.of(await folder.checkpoint("vae"));
+  return graphEncoder(
+    (pixels) => encodeImage(w, network, pixels).mean,
+    [1, 3, side, side],
+    (scene) => vaePixels(pictureOf(scene)),
+    (features) => tokensOf(features, config.grid),
+  );
+}
+
+async function openEncoder(config: FeaturesConfig, side: number): Promise<Encoder> {
+  switch (config.encoder) {
+    case "diffusion":
+      return diffusionEncoder(config);
+    case "clip":
+      return clipEncoder(config);
+    case "latent":
+      return latentEncoder(config, side);
+    case "words":
+      return {
+        see: async () => ({ features: Tensor.f32([1, 1]) }),
+        release: async () => {},
+      };
+  }
+}
+
+/** Which row of the pictures each row of features is about, and which of its questions: all, or one. */
+function plannedRows(pictures: Store, each: boolean): { row: number; question?: number }[] {
+  const rows = Array.from({ length: pictures.rows }, (_, row) => ({ row }));
+  if (!each) return rows;
+  return rows.flatMap(({ row }) =>
+    sceneSchema.parse(pictures.line(row)).questions.map((_, question) => ({ row, question })),
+  );
+}
+
+/** Needs the data `pictures`: scenes with captions and questions. */
+export const producer = defineProducer<FeaturesConfig>({
+  version: 1,
+  config: featuresSchema as z.ZodType<FeaturesConfig>,
+  source: async (config) => ("model" in config ? hashFolder(config.model) : ""),
+
+  async open({ config, data }): Promise<Production> {
+    const { pictures } = data;
+    if (!pictures)
+      throw misuse("DATA_MISSING", 'data: "pictures" is missing: features are made of pictures.');
+    const side = pictures.columns.rgb!.dims[0]!;
+    const prompt = config.encoder === "diffusion" ? config.prompt : "none";
+    const planned = plannedRows(pictures, prompt === "question");
+    const encoder = await openEncoder(config, side);
+
+    const sceneAt = (row: number): Scene => ({
+      rgb: pictures.row("rgb", row).data as Uint8Array,
+      side,
+      line: sceneSchema.parse(pictures.line(row)),
+    });
+    const seeAt = async ({ row, question }: { row: number; question?: number }) => {
+      const scene = sceneAt(row);
+      const { questions, captions, pair, unseen } = scene.line;
+      const texts = {
+        none: "",
+        full: captions.full,
+        loose: captions.loose,
+        question: questions[question ?? 0]?.question ?? "",
+      };
+      const line: AskedRow = {
+        questions: question === undefined ? questions : [questions[question]!],
+        ...(pair !== undefined && { pair }),
+        ...(unseen && { unseen }),
+      };
+      return { seen: await encoder.see(scene, texts[prompt]), line };
+    };
+
+    const { seen: first } = await seeAt(planned[0]!);
+    const columns = Object.fromEntries(
+      Object.entries(first).map(([name, { dims }]) => [name, { dtype: "f16" as const, dims }]),
+    );
+    return {
+      count: planned.length,
+      columns,
+      lines: true,
+      async make(from, to) {
+        const made: Awaited<ReturnType<typeof seeAt>>[] = [];
+        for (let i = from; i < to; i++) made.push(await seeAt(planned[i]!));
+        const stackedColumn = (name: string) => {
+          const { dims } = columns[name]!;
+          const all = Tensor.f32([made.length, ...dims]);
+          const size = all.size / made.length;
+          made.forEach(({ seen }, i) => {
+            (all.data as Float32Array).set(seen[name]!.toFloat32(), i * size);
+          });
+          return all.to("f16");
+        };
+        return {
+          columns: Object.fromEntries(Object.keys(columns).map((name) => [name, stackedColumn(name)])),
+          lines: made.map(({ line }) => line),
+        };
+      },
+      release: () => encoder.release(),
+    };
+  },
+});

@@ -1,0 +1,201 @@
+/** @file A whole comparison as a recipe: scenes, the features of each way of seeing, a head for each, and their answers. */
+
+import { Store } from "../../data/index.js";
+import { vocabulary } from "../../diorama/index.js";
+import { misuse } from "../../tensor/index.js";
+import {
+  builtIn,
+  isTraining,
+  type PlannedStage,
+  parseRecipe,
+  planStages,
+  type Recipe,
+  type Registry,
+  type RunOptions,
+  readWeights,
+  runRecipe,
+  type Settings,
+} from "../../training/index.js";
+import type { FeaturesConfig } from "./features.js";
+import { headSchema } from "./head.js";
+import { type Answer, answers, defaultSettings } from "./probe.js";
+
+const module = (name: string) =>
+  new URL(`./${name}.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url).href;
+
+/** What recipes of probes can name, beside all that others can. */
+export const probeRegistry: Registry = {
+  tasks: { ...builtIn.tasks, probe: module("task") },
+  producers: { ...builtIn.producers, features: module("features") },
+};
+
+/** How many pictures there are of each kind. */
+export interface ProbeScenes {
+  train: number;
+  validation: number;
+  test: number;
+  /** Pairs of each pattern. */
+  twins: number;
+  /** Scenes of combinations that training never shows. */
+  unseen: number;
+}
+
+export const defaultScenes: ProbeScenes = {
+  train: 10_000,
+  validation: 1000,
+  test: 2000,
+  twins: 300,
+  unseen: 500,
+};
+
+export interface ProbePlan {
+  /** Ways of seeing by name: lower-case words and hyphens. */
+  features: Readonly<Record<string, FeaturesConfig>>;
+  scenes?: Partial<ProbeScenes>;
+  /** Judges by validation scenes and twins in place of the frozen test: for whoever still chooses. */
+  tuning?: boolean;
+  settings?: Partial<Settings>;
+  /** Heads of each way, of seeds 0, 1, ...: how much training by chance makes of it. */
+  seeds?: number;
+}
+
+const judged = ["test", "twins", "unseen"] as const;
+
+export type Judged = (typeof judged)[number];
+
+/** One head's answers. */
+export interface ProbeOutcome {
+  features: string;
+  column: string;
+  seed: number;
+  answers: Record<Judged, Answer[]>;
+}
+
+function sceneStages({ scenes: given, tuning = false }: ProbePlan) {
+  const scenes = { ...defaultScenes, ...given };
+  const split = tuning ? "validation" : "test";
+  const data = (name: string, producer: string, config: object) => ({
+    name: `scenes-${name}`,
+    kind: "data",
+    producer,
+    config,
+  });
+  return [
+    data("train", "scenes", { count: scenes.train, split: "train" }),
+    // A world of its own: what stops the training is none of what judges.
+    data("validation", "scenes", { count: scenes.validation, split: "validation", seed: 1 }),
+    data("test", "scenes", { count: scenes.test, split }),
+    data("twins", "twins", { pairs: scenes.twins, split }),
+    data("unseen", "scenes", { count: scenes.unseen, split: "unseen", seed: tuning ? 1 : 0 }),
+  ];
+}
+
+const sets = ["train", "validation", ...judged] as const;
+
+function featureStages({ features }: ProbePlan) {
+  return Object.entries(features).flatMap(([name, config]) =>
+    sets.map((set) => ({
+      name: `${name}-${set}`,
+      kind: "data",
+      producer: "features",
+      config,
+      data: { pictures: `scenes-${set}` },
+    })),
+  );
+}
+
+interface Head {
+  features: string;
+  column: string;
+  seed: number;
+  stage: string;
+}
+
+/** A head for each way, column and seed, once the columns are known. */
+function heads({ features, seeds = 1 }: ProbePlan, columns: (features: string) => string[]): Head[] {
+  return Object.keys(features).flatMap((name) =>
+    columns(name).flatMap((column, i) =>
+      Array.from({ length: seeds }, (_, seed) => ({
+        features: name,
+        column,
+        seed,
+        stage: `head-${name}-${i}-${seed}`,
+      })),
+    ),
+  );
+}
+
+function headStage({ features, column, seed, stage }: Head, plan: ProbePlan, store: Store) {
+  const [tokens, channels] = store.columns[column]!.dims as [number, number];
+  const reads = plan.features[features]!.encoder === "words" ? 0 : channels;
+  return {
+    name: stage,
+    kind: "train",
+    task: "probe",
+    config: headSchema.parse({ words: wordsOf(vocabulary), column, tokens, channels: reads }),
+    data: { train: `${features}-train`, validation: `${features}-validation` },
+    ...defaultSettings,
+    ...plan.settings,
+    seed,
+  };
+}
+
+/** Words as a head counts them: letters and digits alone. */
+function wordsOf(list: readonly string[]): string[] {
+  return [...new Set(list.flatMap((word) => word.toLowerCase().match(/[a-z0-9]+/g) ?? []))];
+}
+
+const recipeOf = (stages: readonly object[]): Recipe =>
+  parseRecipe(JSON.stringify({ name: "probe", description: "Heads on frozen features.", stages }));
+
+/**
+ * Makes features, teaches heads and lets them answer; what an earlier call has done in the same folder is left as it is.
+ * @throws DiffsightError what recipes and their stages throw
+ */
+export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<ProbeOutcome[]> {
+  if (Object.keys(plan.features).length === 0) throw misuse("PROBE", "No features are named.");
+  const registry = probeRegistry;
+  const data = [...sceneStages(plan), ...featureStages(plan)];
+  await runRecipe(recipeOf(data), { ...options, registry });
+
+  // The columns are known now, and so are the heads.
+  const places = new Map(
+    (await planStages(recipeOf(data), options.out, registry)).map((one) => [one.stage.name, one]),
+  );
+  const open = (name: string) => Store.open(places.get(name)!.folder);
+  const columns = (name: string) => {
+    using store = open(`${name}-train`);
+    return Object.keys(store.columns);
+  };
+  const all = heads(plan, columns);
+  const stages = all.map((one) => {
+    using store = open(`${one.features}-train`);
+    return headStage(one, plan, store);
+  });
+  const recipe = recipeOf([...data, ...stages]);
+  await runRecipe(recipe, { ...options, registry });
+  const trained = new Map(
+    (await planStages(recipe, options.out, registry)).map((one) => [one.stage.name, one]),
+  );
+  const outcomes: ProbeOutcome[] = [];
+  for (const one of all) outcomes.push(await judge(one, trained.get(one.stage)!, open, options.threads));
+  return outcomes;
+}
+
+async function judge(
+  { features, column, seed }: Head,
+  planned: PlannedStage,
+  open: (name: string) => Store,
+  threads: number,
+): Promise<ProbeOutcome> {
+  if (!isTraining(planned)) throw new Error(`${planned.stage.name} is no stage of training.`);
+  const weights = await readWeights(planned);
+  const config = headSchema.parse(planned.config);
+  using reference = open(`${features}-train`);
+  const found: Partial<Record<Judged, Answer[]>> = {};
+  for (const set of judged) {
+    using asked = open(`${features}-${set}`);
+    found[set] = await answers(weights, config, { reference, asked }, { threads });
+  }
+  return { features, column, seed, answers: found as Record<Judged, Answer[]> };
+}
