@@ -67,7 +67,7 @@ export function checkSettings(
 ): void {
   const wrong = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
   if (batch % parts !== 0) wrong(["parts"], `${parts} parts do not divide a batch of ${batch}`);
-  if (schedule.warmup >= steps) {
+  if (steps > 0 && schedule.warmup >= steps) {
     wrong(["schedule", "warmup"], `${schedule.warmup} steps of warmup leave nothing of ${steps} steps`);
   }
 }

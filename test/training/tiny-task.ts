@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { input, linear, mean, mul, reshape, sub, tanh } from "../../src/graph/index.js";
-import { Tensor } from "../../src/tensor/index.js";
+import { encodeSafetensors, Tensor } from "../../src/tensor/index.js";
 import { defineTask } from "../../src/training/index.js";
 
 const config = z.strictObject({
@@ -31,14 +31,18 @@ export const task = defineTask({
     const loss = reshape(mean(mul(error, error), 0, 1), []);
     return { inputs: { x, wanted }, loss, metrics: { bias: reshape(mean(error, 0, 1), []) } };
   },
-  async open({ config: { spoiled, slow } }) {
+  async open({ config: { spoiled, slow }, data: { points: store } }) {
     return {
-      train: 1000,
+      train: store?.rows ?? 1000,
       validation: 64,
       batch({ rows, random, step, split }) {
         const end = performance.now() + (slow ?? 0);
         while (performance.now() < end);
-        const points = rows.map((row) => [Math.sin(row), Math.cos(3 * row), (row % 7) / 7]);
+        const points = rows.map((row) =>
+          store
+            ? [...store.row("point", row).toFloat32()]
+            : [Math.sin(row), Math.cos(3 * row), (row % 7) / 7],
+        );
         const noise = random.randn([rows.length * 2]).toFloat32();
         const wanted = points.flatMap(([a, b, c], i) => [a! * b! + 0.01 * noise[2 * i]!, c! - a!]);
         if (split === "train" && step === spoiled) wanted[0] = Number.NaN;
@@ -48,5 +52,10 @@ export const task = defineTask({
         };
       },
     };
+  },
+  async export({ config, weights, dtype }) {
+    const tensors = [...weights].map(([key, tensor]) => [key, tensor.to(dtype)] as const);
+    const files = { "config.json": JSON.stringify(config), "model.safetensors": encodeSafetensors(tensors) };
+    return [{ name: "net", kind: ["transformers", "TinyModel"], files }];
   },
 });
