@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Ledger, Store } from "../data/index.js";
+import { topologicalOrder, type Value } from "../graph/index.js";
 import { byteSize, count, Tensor } from "../tensor/index.js";
 import { randomAt } from "./order.js";
 import type { ProducerRequest } from "./producer.js";
@@ -60,7 +61,6 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
   const { task, config } = planned;
   const weights = task.initial(config, randomAt("initial", settings.seed));
   const plan = planTraining(task, config, settings, weights);
-  const before = process.memoryUsage().rss;
   const program = await StepProgram.open(task, {
     config,
     settings,
@@ -73,7 +73,7 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
   } finally {
     await program.dispose();
   }
-  const session = Math.max(0, process.memoryUsage().rss - before);
+  const session = liveBytes([plan.graph.loss, ...Object.values(plan.slopes)]) + 2 * 4 * plan.layout.length;
   const workers = Math.min(threads, settings.parts);
   const left = settings.steps - stepsDone(planned);
   const parts = left * settings.parts;
@@ -86,6 +86,26 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
     disk: 9 * bytes,
     flops: { total: parts * plan.flops, perSecond: plan.flops / (run / 1000) },
   };
+}
+
+/** The most bytes of intermediate values that are needed at once, in the order in which the graph is written. */
+function liveBytes(outputs: readonly Value[]): number {
+  const order = topologicalOrder(outputs);
+  const uses = new Map<Value, number>();
+  for (const value of order) for (const one of value.inputs) uses.set(one, (uses.get(one) ?? 0) + 1);
+  const bytesOf = ({ op, dims, dtype }: Value) =>
+    op === "parameter" || op === "reshape" ? 0 : count(dims) * byteSize(dtype);
+  let [live, most] = [0, 0];
+  for (const value of order) {
+    live += bytesOf(value);
+    most = Math.max(most, live);
+    for (const one of value.inputs) {
+      const left = uses.get(one)! - 1;
+      uses.set(one, left);
+      if (left === 0) live -= bytesOf(one);
+    }
+  }
+  return most;
 }
 
 /** Steps in the log, of which a few may have to be done again. */

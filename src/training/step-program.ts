@@ -1,7 +1,7 @@
 /** @file A task's graph with its gradients, compiled for one thread: examples in, loss, metrics and gradients out. */
 
 import { alignedTensors, Engine, type Program } from "../engine/index.js";
-import { add, flops, gradients, plainKernels, reshape, type Value } from "../graph/index.js";
+import { add, flops, gradients, reshape, trainingKernels, type Value } from "../graph/index.js";
 import { failure, formatDims, type Tensor } from "../tensor/index.js";
 import { Order, randomAt } from "./order.js";
 import type { Settings } from "./settings.js";
@@ -166,7 +166,7 @@ export class StepProgram {
       memory: "fast",
       threads: 1,
       host: "here",
-      kernels: plainKernels,
+      kernels: trainingKernels,
     });
     const trained = bind(engine, graph, weights.tensors, { outputs: slopes, into: gradients.tensors });
     const size = task.validationBatch?.(config) ?? partSize(settings);
