@@ -21,6 +21,7 @@ import {
 } from "./measure.js";
 import { installPeer, Peer, type PeerInfo } from "./peer.js";
 import { profileNetworks, writeProfile } from "./profile.js";
+import { measureRendering, writeRendering } from "./rendering.js";
 import {
   type Bench,
   type Comparison,
@@ -34,10 +35,11 @@ import {
 const usage = `usage: npm run bench -- [--only NAME[,NAME]...] [--rounds N] [--threads N] [--memory ${presets.join("|")}]
                         [--json FILE] [--no-peer]
   by default: unet, vae, text, extract, question, memory, startup
-  when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator)`;
+  when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator),
+  rendering (the diorama's pictures)`;
 
 const usual = ["unet", "vae", "text", "extract", "question", "memory", "startup"];
-const named = [...usual, "tap", "pair", "whole", "kernels", "profile"];
+const named = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering"];
 /** What needs diffusers beside it. */
 const compared = ["unet", "tap", "pair", "whole", "vae", "text", "extract"];
 
@@ -285,6 +287,11 @@ async function main(): Promise<void> {
         `Time by operator, memory preset ${memory}`,
         profiles.map((one) => writeProfile(one)).join("\n\n"),
       );
+    }
+    if (wants("rendering")) {
+      const rendering = await measureRendering(rounds);
+      report.rendering = rendering;
+      print("Rendering the diorama", writeRendering(rendering));
     }
     if (options.json)
       await writeFileAtomic(path.resolve(options.json), `${JSON.stringify(report, undefined, 2)}\n`);

@@ -13,6 +13,8 @@ export interface PanoramaChoice {
   turns: number[];
   /** Stops brighter than the automatic exposure. */
   stops?: number;
+  /** Pixels beside bright lights that the source's compression has spoilt; 2 unless told. */
+  mend?: number;
   /** Times the sun found in the picture, which has lost what overflowed. */
   sun?: number;
 }
@@ -24,7 +26,6 @@ export interface Light {
   sun: Triple;
   /** Nine coefficients of three colours: the same of all other light, by the surface's normal. */
   ambient: number[];
-  exposure: number;
 }
 
 /** Real spherical harmonics up to the second order, with the cosine lobe's factors over pi. */
@@ -42,7 +43,7 @@ const harmonics = ([x, y, z]: Triple) => [
 const lobes = [1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4];
 
 export async function makePanorama(choice: PanoramaChoice, width: number, height: number) {
-  const source = await readPanorama(choice.source);
+  const source = await readPanorama(choice.source, choice.mend);
   const { width: w, height: h, data } = source;
   const direction = (x: number, y: number): Triple => {
     const polar = ((y + 0.5) / h) * Math.PI;
@@ -122,9 +123,20 @@ export async function makePanorama(choice: PanoramaChoice, width: number, height
   const wanted = Math.min(high, Math.max(low, ratio));
   const hue = sun.map((v) => (0.5 * v) / (grey(sun) || 1) + 0.5) as Triple;
   const strength = (wanted * grey(up)) / toward[1];
+  // Things are lit as a photographer would expose for them: a white floor stays below white, and is no night.
+  const total = grey(up) * (1 + wanted) * exposure;
+  const level = (exposure * Math.min(1.15, Math.max(0.85, total))) / total;
   console.error(
-    `  ${choice.source}: best ${best.toFixed(1)}, exposure ${exposure.toFixed(2)}, sun/ambient ${ratio.toFixed(2)} -> ${wanted.toFixed(2)}, up ${up.map((v) => (v * exposure).toFixed(2))}`,
+    `  ${choice.source}: exposure ${exposure.toFixed(2)}, sun/ambient ${ratio.toFixed(2)} -> ${wanted.toFixed(2)}, floor ${total.toFixed(2)}`,
   );
+  // Colours stay nameable: tinted light is brought halfway to grey.
+  const paler = (c: Triple) => c.map((v) => 0.55 * v + 0.45 * grey(c)) as Triple;
+  for (let n = 0; n < 27; n += 3) {
+    const pale = paler([ambient[n]!, ambient[n + 1]!, ambient[n + 2]!]);
+    // A little of the light comes from everywhere: what faces away from a window is not black.
+    const [r, g, b] = pale.map((v) => (n === 0 ? v : 0.75 * v)) as Triple;
+    ambient.splice(n, 3, r, g, b);
+  }
 
   const pixels = new Uint8Array(w * h * 4);
   for (let i = 0; i < w * h; i++) {
@@ -143,9 +155,8 @@ export async function makePanorama(choice: PanoramaChoice, width: number, height
         );
   const light: Light = {
     toward,
-    sun: hue.map((v) => v * strength * exposure) as Triple,
-    ambient: ambient.map((v) => v * exposure),
-    exposure,
+    sun: hue.map((v) => v * strength * level) as Triple,
+    ambient: ambient.map((v) => v * level),
   };
   return { pixels: data8, light };
 }

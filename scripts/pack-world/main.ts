@@ -272,3 +272,50 @@ console.error(
   `${index.meshes.length} meshes, ${textures.length} textures, ${index.panoramas.length} panoramas: ${file.length} bytes; ` +
     `deflated: index ${deflated(json)}, models ${deflated(join(blobs).subarray(0, meshBytes))} (raw ${meshBytes}, textures ${ofTextures}), panoramas ${deflated(join(blobs).subarray(meshBytes))}`,
 );
+
+if (!only) {
+  const licences: Record<string, string> = {
+    "BlendSwap-CC-0": "CC0 1.0",
+    "BlendSwap-CC-BY": "CC BY 3.0",
+    KatorLegaz: "CC BY 3.0 US",
+    Reallusion: "CC BY 3.0 US",
+    Scopia: "CC BY 3.0",
+  };
+  const authors: Record<string, string> = {
+    KatorLegaz: "Andrew Kator & Jennifer Legaz",
+    Reallusion: "Reallusion, <http://www.reallusion.com>",
+    Scopia: "Scopia Visual Interfaces Systems, s.l., <http://www.scopia.es> (1)",
+  };
+  const rows = credits.map(([name, { library, number, creator }]) => {
+    return `| ${name} | ${library} ${number} | ${authors[library] ?? creator} | ${licences[library]} |`;
+  });
+  const scenes = Object.entries(panoramas).map(([name, { source }]) =>
+    name === source ? name : `${name} (${source})`,
+  );
+  const section = [
+    "<!-- diorama: written by scripts/pack-world -->",
+    "## The diorama: `diorama/world.bin`",
+    "",
+    "Models of the Debian package `sweethome3d-furniture` 1.8-1, by library and number in its catalogue. Changes were made to",
+    "all of them: hidden faces removed, simplified, scaled, reduced textures, some recoloured.",
+    "",
+    "| mesh | model | author | licence |",
+    "|---|---|---|---|",
+    ...rows,
+    "| sign | this project's own | the diffsight authors | Apache-2.0 |",
+    "",
+    "Panoramas of the npm package `@pmndrs/assets` 1.7.0, CC0 1.0, tone-mapped and compressed:",
+    `${scenes.join(", ")}.`,
+    "<!-- /diorama -->",
+  ].join("\n");
+  const file = `${root}assets/ATTRIBUTION.md`;
+  const text = readFileSync(file, "utf8");
+  const before = /<!-- diorama:[\s\S]*<!-- \/diorama -->/;
+  const licencesAt = text.indexOf("## Licences");
+  writeFileSync(
+    file,
+    before.test(text)
+      ? text.replace(before, section)
+      : `${text.slice(0, licencesAt)}${section}\n\n${text.slice(licencesAt)}`,
+  );
+}

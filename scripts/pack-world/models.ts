@@ -51,7 +51,7 @@ export const models: Record<string, ModelChoice> = {
   girl: { from: `${people}25`, crease: 80 },
   // Vehicles
   car: { from: `${scopia}250`, tint: /^firstcolor/, without: /^interior/ },
-  beetle: { from: `${kator}69`, tint: /yellow/ },
+  "round car": { from: `${kator}69`, tint: /yellow/ },
   van: { from: `${scopia}251`, tint: /^firstcolor/, without: /^interior/ },
   bus: { from: `${scopia}361`, tint: /whiteBase/, without: /blackInterior/ },
   truck: {
@@ -96,7 +96,7 @@ export const models: Record<string, ModelChoice> = {
   apples: { from: `${scopia}70`, crease: 80 },
   mug: { from: `${kator}28`, tint: /White/, crease: 62 },
   teapot: { from: `${scopia}123`, tint: /./, quarters: 1, crease: 62 },
-  kettle: { from: `${by}8`, tint: /Kettle-red/, quarters: 1, crease: 62 },
+  kettle: { from: `${by}8`, tint: /Kettle-red/, crease: 62 },
   // Things
   ball: { from: `${by}71`, crease: 80 },
   basketball: { from: `${cc0}78`, crease: 80 },
@@ -120,14 +120,11 @@ export const models: Record<string, ModelChoice> = {
   "christmas tree": { from: `${scopia}130` },
 };
 
-/** Of this world's own making: a board on two posts. */
-export const signName = "sign";
-
 export const panoramas: Record<string, PanoramaChoice> = {
-  park: { source: "park", indoor: false, turns: [256, 1024, 2048, 3072, 3584], sun: 3 },
+  park: { source: "park", indoor: false, mend: 5, turns: [256, 1024, 2048, 3072, 3584], sun: 3 },
   city: { source: "city", indoor: false, turns: [256, 1024, 2816, 3072, 3584] },
   room: { source: "apartment", indoor: true, turns: [768, 3072, 3328, 3584, 3840] },
-  field: { source: "sunrise", indoor: false, turns: [512, 1280, 1792, 3072, 3584], sun: 2.5 },
+  field: { source: "sunrise", indoor: false, mend: 5, turns: [512, 1280, 1792, 3072, 3584], sun: 2.5 },
   forest: { source: "forest", indoor: false, turns: [0, 256, 1024, 1536, 3584] },
   hall: { source: "hall", indoor: true, turns: [0, 512, 1024, 1792, 2560, 3328] },
   lobby: { source: "lobby", indoor: true, turns: [2304, 2560, 2816, 3072, 3328] },

@@ -175,8 +175,7 @@ export interface Radiance {
  * Fills what the source's lossy compression left dark beside bright lights: the brightest and then the darkest value
  * of a neighbourhood (a closing), where a light is near.
  */
-function mend(data: Float32Array, width: number, height: number): void {
-  const reach = 5;
+function mend(data: Float32Array, width: number, height: number, reach: number): void {
   const spread = (from: Float32Array, by: number, pick: (a: number, b: number) => number, start: number) => {
     const rows = new Float32Array(from.length);
     const both = new Float32Array(from.length);
@@ -199,7 +198,7 @@ function mend(data: Float32Array, width: number, height: number): void {
     pass(rows, both, 0, 1);
     return both;
   };
-  const near = spread(data, reach * 2, Math.max, 0);
+  const near = spread(data, 10, Math.max, 0);
   const closed = spread(spread(data, reach, Math.max, 0), reach, Math.min, Number.POSITIVE_INFINITY);
   for (let i = 0; i < data.length; i++) {
     const light = Math.max(near[i - (i % 3)]!, near[i - (i % 3) + 1]!, near[i - (i % 3) + 2]!);
@@ -208,7 +207,7 @@ function mend(data: Float32Array, width: number, height: number): void {
 }
 
 /** A panorama of @pmndrs/assets. */
-export async function readPanorama(name: string): Promise<Radiance> {
+export async function readPanorama(name: string, reach = 2): Promise<Radiance> {
   const modules = path.join(assets, "node_modules");
   const { EXRLoader } = await import(
     pathToFileURL(path.join(modules, "three/examples/jsm/loaders/EXRLoader.js")).href
@@ -227,6 +226,6 @@ export async function readPanorama(name: string): Promise<Radiance> {
       flipped[y * width * 3 + x] = Number.isFinite(value) ? Math.max(0, Math.min(value, 400)) : 400;
     }
   }
-  mend(flipped, width, height);
+  mend(flipped, width, height, reach);
   return { width, height, data: flipped };
 }

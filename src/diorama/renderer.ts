@@ -143,14 +143,14 @@ export class Renderer {
           const across = -(nx * dx + ny * dy + nz * dz) * far;
           const graze = 1 - (across < 0 ? -across : across);
           const upward = 2 * across * ny + dy * far;
-          values[to + 13] = (0.06 + 0.5 * graze * graze * graze * graze) * (0.6 + 0.6 * upward);
+          values[to + 13] = (0.025 + 0.3 * graze * graze * graze * graze) * (0.5 + 0.5 * upward);
           const hx = sun[0] - dx * far;
           const hy = sun[1] - dy * far;
           const hz = sun[2] - dz * far;
           let shine = (nx * hx + ny * hy + nz * hz) / Math.sqrt(hx * hx + hy * hy + hz * hz);
           if (shine > 0.5) for (let n = 0; n < 5; n++) shine *= shine;
           else shine = 0;
-          values[to + 14] = 1.2 * shine;
+          values[to + 14] = 0.8 * shine;
         }
         if (x < bounds.left) bounds.left = x;
         if (x > bounds.right) bounds.right = x;
