@@ -13,6 +13,7 @@ export {
   fitsWinograd,
   type Kernels,
   plainKernels,
+  trainingKernels,
   unfusedKernels,
   webgpuKernels,
 } from "./onnx/kernels.js";

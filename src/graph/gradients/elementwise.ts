@@ -23,11 +23,11 @@ function gatedDerivative(x: Value, y: Value, a: number): Value {
   return add(gate, a === 1 ? slope : mul(slope, a));
 }
 
-/** Φ(x) + x φ(x) */
+/** Φ(x) + x φ(x); with s = x / √2: (erf s + 2/√π s e^(-s²) + 1) / 2. Where e^(s²) is infinite, the middle is 0. */
 function geluDerivative(x: Value): Value {
-  const chance = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
-  const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-  return add(chance, mul(x, density));
+  const s = mul(x, Math.SQRT1_2);
+  const bell = mul(div(s, exp(mul(s, s))), 1 / Math.sqrt(Math.PI));
+  return add(add(mul(erf(s), 0.5), bell), 0.5);
 }
 
 /** With t = tanh(√(2/π) (x + 0.044715 x³)): (1 + t + x (1 - t²) √(2/π) (1 + 0.134145 x²)) / 2 */

@@ -1,8 +1,8 @@
 /** @file Reverse-mode differentiation: the gradients of a loss are values of the same graph. */
 
 import { count, formatDims, misuse, Tensor } from "../../tensor/index.js";
-import { add, constant, expand, scalar } from "../ops.js";
-import { dependents, type OpName, topologicalOrder, type Value } from "../value.js";
+import { add, concat, constant, expand, pad, scalar } from "../ops.js";
+import { dependents, isOp, type OpName, topologicalOrder, type Value } from "../value.js";
 import { elementwise } from "./elementwise.js";
 import { movement } from "./movement.js";
 import { norms } from "./norms.js";
@@ -60,8 +60,27 @@ export function gradients(loss: Value, of: readonly Value[], { recompute }: Grad
       const input = value.inputs[i]!;
       if (!gradient || !needed.has(input)) return;
       const before = received.get(input);
-      received.set(input, before ? add(before, gradient()) : gradient());
+      received.set(input, before ? total(before, gradient()) : gradient());
     });
   }
   return of.map((value) => received.get(value) ?? expand(scalar(0), value.dims));
+}
+
+/** The sum of two gradients. Those of neighbouring slices, zeros around them, are joined instead. */
+function total(a: Value, b: Value): Value {
+  if (!isOp(a, "pad") || !isOp(b, "pad")) return add(a, b);
+  const [first, second] = a.attributes.before.some((cells, axis) => cells > b.attributes.before[axis]!)
+    ? [b, a]
+    : [a, b];
+  const { before, after } = first.attributes;
+  const axes = [...first.dims.keys()].filter((axis) => after[axis] !== second.attributes.after[axis]);
+  const [axis] = axes;
+  const isNext =
+    axes.length === 1 &&
+    second.attributes.before.every((cells, i) => {
+      return cells === before[i]! + (i === axis ? first.inputs[0]!.dims[i]! : 0);
+    });
+  if (!isNext) return add(a, b);
+  const joined = concat([first.inputs[0]!, second.inputs[0]!], axis!);
+  return pad(joined, before, second.attributes.after);
 }

@@ -1,9 +1,9 @@
 /** @file Gradients of products: matrices, linear layers, convolutions, attention. */
 
-import { matmul, mul, reshape, sum, transpose } from "../ops.js";
+import { matmul, mul, reshape, sub, sum, transpose } from "../ops.js";
 import type { Value } from "../value.js";
 import { attentionWeights, conv2dInputGradient, conv2dWeightGradient } from "./operations.js";
-import { type GradientRules, once, onlyOnce, softmaxGradient, unbroadcast } from "./rule.js";
+import { type GradientRules, once, onlyOnce, unbroadcast } from "./rule.js";
 
 /** As rows: [..., n] -> [rows, n] */
 const rows = (x: Value) => reshape(x, [-1, x.dims.at(-1)!]);
@@ -62,15 +62,18 @@ export const products = {
   conv2dInputGradient: onlyOnce,
   conv2dWeightGradient: onlyOnce,
 
-  // With P = softmax(scale q kᵀ + bias): dP = dy vᵀ, dS = P (dP - Σ P dP)
+  // With P = softmax(scale q kᵀ + bias): dP = dy vᵀ, dS = P (dP - Σ P dP), and Σ P dP over the keys is Σ y dy over a head
   attention: (value, dy) => {
     const [q, k, v, bias] = value.inputs as [Value, Value, Value, Value?];
     const { heads, scale } = value.attributes;
     const weights = once(() => attentionWeights(value));
     const perHead = once(() => apart(dy, heads));
-    const scores = once(() =>
-      softmaxGradient(weights(), matmul(perHead(), apart(v, heads), { transposeB: true })),
-    );
+    const scores = once(() => {
+      const [batch, queries, channels] = value.dims as [number, number, number];
+      const products = reshape(mul(value, dy), [batch, queries, heads, channels / heads]);
+      const along = transpose(sum(products, -1), [0, 2, 1, 3]);
+      return mul(weights(), sub(matmul(perHead(), apart(v, heads), { transposeB: true }), along));
+    });
     return [
       () => joined(mul(matmul(scores(), apart(k, heads)), scale)),
       () => joined(mul(matmul(scores(), apart(q, heads), { transposeA: true }), scale)),

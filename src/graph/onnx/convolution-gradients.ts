@@ -1,12 +1,30 @@
-/** @file The gradients of convolutions in ONNX. */
+/** @file The gradients of convolutions in ONNX, by the algorithm that the table chooses. */
 
 import type { Value } from "../value.js";
 import type { Emitter } from "./emitter.js";
+import {
+  canLookBack,
+  gatheredInputGradient,
+  gatheredWeightGradient,
+  gatheredWeightGradientBack,
+} from "./gathered.js";
+import type { Kernels } from "./kernels.js";
 
 type Sizes = readonly [number, number, number, number];
 
-/** The transposed convolution, which is made for this; what the strides left over is told to it. */
 export function inputGradient(
+  value: Value<"conv2dInputGradient">,
+  names: readonly string[],
+  to: Emitter,
+  { inputGradient: choose }: Kernels,
+): string {
+  const fits = canLookBack(value.attributes, value.inputs[1]!);
+  if (fits && choose?.(value) === "gathered") return gatheredInputGradient(value, names, to);
+  return transposedConvolution(value, names, to);
+}
+
+/** The runtime's own, which is made for this; what the strides left over is told to it. */
+function transposedConvolution(
   { dims, inputs, attributes: { stride, padding, groups } }: Value<"conv2dInputGradient">,
   [dy, weight]: readonly string[],
   to: Emitter,
@@ -24,50 +42,41 @@ export function inputGradient(
   });
 }
 
-/** One product of the results' gradient with what each place of the kernel saw, channels last. */
 export function weightGradient(
-  { dims, inputs, attributes: { stride, padding, groups } }: Value<"conv2dWeightGradient">,
+  value: Value<"conv2dWeightGradient">,
+  names: readonly string[],
+  to: Emitter,
+  { weightGradient: choose }: Kernels,
+): string {
+  if (value.attributes.groups > 1) return groupedWeightGradient(value, names, to);
+  const back = canLookBack(value.attributes, value) && choose?.(value) === "back";
+  return back ? gatheredWeightGradientBack(value, names, to) : gatheredWeightGradient(value, names, to);
+}
+
+/** Each group alone. */
+function groupedWeightGradient(
+  { dims, inputs, attributes }: Value<"conv2dWeightGradient">,
   [x, dy]: readonly string[],
   to: Emitter,
 ): string {
-  const [batch, channels] = inputs[0]!.dims as Sizes;
-  const [, filters, down, across] = inputs[1]!.dims as Sizes;
-  const [, inner, kernelHeight, kernelWidth] = dims as Sizes;
-  const [top, left, bottom, right] = padding;
-  const cells = batch * down * across;
-
-  // 1. What each place of the kernel sees: [cells, kh * kw * C]
-  const last = to.transpose(x!, [0, 2, 3, 1]);
-  const around = to.integers([0, top, left, 0, 0, bottom, right, 0]);
-  const padded = padding.some((one) => one > 0) ? to.emit("Pad", [last, around]) : last;
-  const seen: string[] = [];
-  for (let u = 0; u < kernelHeight; u++) {
-    for (let v = 0; v < kernelWidth; v++) {
-      const ends = [u + (down - 1) * stride + 1, v + (across - 1) * stride + 1];
-      const range = [[u, v], ends, [1, 2], [stride, stride]].map((one) => to.integers(one));
-      seen.push(to.emit("Slice", [padded, ...range]));
-    }
-  }
-  const joined = seen.length === 1 ? seen[0]! : to.emit("Concat", seen, { axis: 3 });
-
-  // 2. [C', kh * kw * C], then channels before the kernel's places
-  const places = kernelHeight * kernelWidth;
-  const last2 = to.reshape(to.transpose(dy!, [0, 2, 3, 1]), [cells, filters]);
-  if (groups === 1) {
-    const product = to.emit("Gemm", [last2, to.reshape(joined, [cells, places * channels])], { transA: 1 });
-    const apart = to.reshape(product, [filters, kernelHeight, kernelWidth, inner]);
-    return to.transpose(apart, [0, 3, 1, 2]);
-  }
-  const columns = to.transpose(to.reshape(joined, [cells, places, groups, inner]), [2, 0, 1, 3]);
-  const product = to.emit(
-    "FusedMatMul",
-    [
-      to.transpose(to.reshape(last2, [cells, groups, filters / groups]), [1, 0, 2]),
-      to.reshape(columns, [groups, cells, places * inner]),
-    ],
-    { transA: 1 },
-    { domain: "com.microsoft" },
-  );
-  const apart = to.reshape(product, [filters, kernelHeight, kernelWidth, inner]);
-  return to.transpose(apart, [0, 3, 1, 2]);
+  const { groups } = attributes;
+  const [filters, channels, ...kernel] = dims as Sizes;
+  const own = [filters / groups, channels, ...kernel];
+  const parts = Array.from({ length: groups }, (_, group) => {
+    const part = (name: string, size: number) => to.slice(name, 1, group * size, (group + 1) * size);
+    const [grid, results] = inputs as [Value, Value];
+    const sources = [
+      { ...grid, dims: grid.dims.with(1, channels) },
+      { ...results, dims: results.dims.with(1, own[0]!) },
+    ];
+    const value: Value<"conv2dWeightGradient"> = {
+      op: "conv2dWeightGradient",
+      inputs: sources,
+      attributes: { ...attributes, groups: 1 },
+      dims: own,
+      dtype: "f32",
+    };
+    return gatheredWeightGradient(value, [part(x!, channels), part(dy!, own[0]!)], to);
+  });
+  return to.emit("Concat", parts, { axis: 0 });
 }

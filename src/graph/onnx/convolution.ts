@@ -3,6 +3,7 @@
 import type { Value } from "../value.js";
 import { columns } from "./columns.js";
 import type { Emitter } from "./emitter.js";
+import { gatheredConvolution } from "./gathered.js";
 import type { Kernels } from "./kernels.js";
 import { winograd } from "./winograd.js";
 
@@ -13,6 +14,7 @@ export function convolution(
   kernels: Kernels,
 ): string {
   const algorithm = kernels.convolution(value);
+  if (algorithm === "gathered") return gatheredConvolution(value, names, to);
   if (algorithm === "columns") return columns(value, names, to);
   if (typeof algorithm === "object") return winograd(value, names, to, algorithm);
   const { stride, padding, groups } = value.attributes;

@@ -31,11 +31,14 @@ export class Emitter {
   readonly #later = new Map<Value, () => string>();
   readonly #half = new Set<Value>();
   readonly #constants = new Map<string, string>();
+  readonly #written = new Map<string, string>();
   #next = 0;
 
   constructor(
     /** Where the runtime finds derived weights. */
     readonly derivedLocation: string,
+    /** Whether equal nodes are written once: what a gradient needs of the forward part is there already. */
+    readonly merges = false,
   ) {}
 
   /** A name that nothing else has. */
@@ -88,8 +91,12 @@ export class Emitter {
     attributes: Record<string, Attribute> = {},
     { domain = "", outputs = 1 }: EmitOptions = {},
   ): string {
+    const key = this.merges ? JSON.stringify([opType, domain, inputs, attributes]) : "";
+    const known = this.#written.get(key);
+    if (known !== undefined) return known;
     const names = Array.from({ length: outputs }, () => this.fresh(opType));
     this.nodes.push({ opType, domain, inputs, outputs: names, attributes });
+    if (this.merges) this.#written.set(key, names[0]!);
     return names[0]!;
   }
 

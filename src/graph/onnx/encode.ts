@@ -66,7 +66,7 @@ export function encodeGraph(
     placed = new Map(),
   }: EncodeOptions = {},
 ): EncodedGraph {
-  const to = new Emitter(derivedLocation);
+  const to = new Emitter(derivedLocation, kernels.merges);
   const inputs: OnnxValue[] = [];
   const ranges: FileRange[] = [];
   const buffers: EncodedGraph["buffers"] = [];

@@ -4,16 +4,25 @@ import { isOp, type Value } from "../value.js";
 import { attentionVaries, convolutionVaries, varies } from "./threads.js";
 import type { WinogradPlan } from "./winograd.js";
 
-/** The runtime's own kernel, as it is or with channels added; one product over the grid's columns; Winograd's. */
-export type ConvolutionAlgorithm = "direct" | "padded" | "columns" | WinogradPlan;
+/**
+ * The runtime's own kernel, as it is or with channels added; one product over the grid's columns, or over the rows that
+ * the whole batch gathers; Winograd's.
+ */
+export type ConvolutionAlgorithm = "direct" | "padded" | "columns" | "gathered" | WinogradPlan;
 
-/** One kernel that never writes its scores, or products with a softmax between. */
-export type AttentionAlgorithm = "fused" | "explicit";
+/** One kernel that never writes its scores, or products with a softmax between, whose result gradients may use. */
+export type AttentionAlgorithm = "fused" | "explicit" | "kept";
 
 /** Chooses algorithms by shape. */
 export interface Kernels {
   convolution(value: Value<"conv2d">): ConvolutionAlgorithm;
   attention(value: Value<"attention">): AttentionAlgorithm;
+  /** Of a convolution's grid: the runtime's transposed convolution, or one product over gathered rows. */
+  inputGradient?(value: Value<"conv2dInputGradient">): "transposed" | "gathered";
+  /** Of a convolution's weights: by what results saw of the grid, or by what the grid sees of the results. */
+  weightGradient?(value: Value<"conv2dWeightGradient">): "forward" | "back";
+  /** Writes equal nodes once, for runtimes that are told to change nothing. */
+  merges?: boolean;
   /** Whether a product is computed as the transpose of (bᵀ aᵀ). */
   turn?(value: Value<"linear" | "matmul">): boolean;
   /** Casts a table of half precision as a whole, not the rows that are taken: not every graphics card knows f16. */
@@ -100,4 +109,26 @@ export const fastKernels: Kernels = {
   },
   attention: cpuAttention,
   turn: (value) => isOp(value, "matmul") && varies(value),
+};
+
+/** A grid so small that one product of a whole batch is faster than a convolution of each picture. */
+const smallGrid = 64;
+
+/** For training on CPU: weights change with each step, so that nothing about them is known beforehand. */
+export const trainingKernels: Kernels = {
+  convolution(value) {
+    if (value.attributes.groups > 1) return convolutionVaries(value) ? "columns" : "direct";
+    return value.dims[2]! * value.dims[3]! <= smallGrid ? "gathered" : "direct";
+  },
+  inputGradient: ({ dims }) => (dims[2]! * dims[3]! <= 4 * smallGrid ? "gathered" : "transposed"),
+  weightGradient({ dims, inputs }) {
+    const [filters, channels] = dims as [number, number];
+    const [, , height, width] = inputs[0]!.dims as [number, number, number, number];
+    return filters < channels || (filters === channels && height * width <= 4 * smallGrid)
+      ? "back"
+      : "forward";
+  },
+  attention: () => "kept",
+  turn: varies,
+  merges: true,
 };

@@ -79,6 +79,29 @@ function explicitAttention(
   return to.reshape(to.transpose(whole, [0, 2, 1, 3]), dims);
 }
 
+/** softmax(scale q kᵀ + bias): [B, heads, Q, K] */
+function weightsOf(
+  value: Value<"attention" | "attentionWeights">,
+  [q, k, bias]: readonly string[],
+  to: Emitter,
+): string {
+  const { heads, scale, causal } = value.attributes;
+  const queries = apart(q!, value.inputs[0]!, heads, [0, 2, 1, 3], to);
+  const keys = apart(k!, value.inputs[1]!, heads, [0, 2, 1, 3], to);
+  const scores = to.emit("FusedMatMul", [queries, keys], { transB: 1, alpha: { float: scale } }, microsoft);
+  const biased = bias ? to.emit("Add", [scores, bias]) : scores;
+  const masked = causal ? to.emit("Add", [biased, causalMask(value, to)]) : biased;
+  return to.emit("Softmax", [masked], { axis: -1 });
+}
+
+/** As `explicitAttention`, by nodes that its gradients have in common. */
+function keptAttention(value: Value<"attention">, names: readonly string[], to: Emitter): string {
+  const [q, k, v, ...bias] = names as [string, string, string, string?];
+  const weights = weightsOf(value, [q, k, ...(bias as string[])], to);
+  const values = apart(v, value.inputs[2]!, value.attributes.heads, [0, 2, 1, 3], to);
+  return to.reshape(to.transpose(to.emit("MatMul", [weights, values]), [0, 2, 1, 3]), value.dims);
+}
+
 /** Without its mean over the last axis. */
 function centred(x: string, to: Emitter): string {
   return to.emit("Sub", [x, to.emit("ReduceMean", [x, to.integers([-1])], { keepdims: 1 })]);
@@ -214,23 +237,15 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
     const { heads, scale, causal } = value.attributes;
     const mask = causal ? causalMask(value, to) : undefined;
     const added = bias && mask ? to.emit("Add", [bias, mask]) : (bias ?? mask);
-    if (kernels.attention(value) === "explicit") return explicitAttention(value, [q!, k!, v!], added, to);
+    const algorithm = kernels.attention(value);
+    if (algorithm === "kept") return keptAttention(value, [q!, k!, v!, ...(bias ? [bias] : [])], to);
+    if (algorithm === "explicit") return explicitAttention(value, [q!, k!, v!], added, to);
     const operands = added ? [q!, k!, v!, "", "", added] : [q!, k!, v!];
     const attributes = { num_heads: heads, scale: { float: scale } };
     return to.emit("MultiHeadAttention", operands, attributes, microsoft);
   },
 
-  attentionWeights: (value, [q, k, bias], to) => {
-    const { heads, scale, causal } = value.attributes;
-    const queries = to.emit("Mul", [
-      apart(q!, value.inputs[0]!, heads, [0, 2, 1, 3], to),
-      to.floats([], [scale]),
-    ]);
-    const scores = to.emit("MatMul", [queries, apart(k!, value.inputs[1]!, heads, [0, 2, 3, 1], to)]);
-    const biased = bias ? to.emit("Add", [scores, bias]) : scores;
-    const masked = causal ? to.emit("Add", [biased, causalMask(value, to)]) : biased;
-    return to.emit("Softmax", [masked], { axis: -1 });
-  },
+  attentionWeights: (value, names, to) => weightsOf(value, names, to),
 
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
   groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias], to, { guardedNorms }) => {

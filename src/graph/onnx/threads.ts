@@ -16,7 +16,7 @@ const block = 128;
 const narrow = 64;
 
 /** Whether rows x terms by terms x columns depends on the number of threads; where rows are more, they are cut. */
-function productVaries(rows: number, terms: number, columns: number): boolean {
+export function productVaries(rows: number, terms: number, columns: number): boolean {
   return terms > block && columns > rows && columns < (narrow / step + 1) * step * steadyThreads;
 }
 
