@@ -101,6 +101,9 @@ export const task = defineTask<AutoencoderTraining>({
       metrics: { psnr: psnr(drawn, pixels), divergence: kl },
     };
   },
+  // One number among many: it may run ahead of them.
+  rule: (key) => (key === deviationKey ? { decay: false, scale: 5 } : {}),
+
   async open({ config, data }) {
     const { train, validation } = roles(data, "train", "validation");
     const side = pictureSide(config);
