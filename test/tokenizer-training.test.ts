@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { vocabulary } from "../src/diorama/index.js";
 import { clipTokenizer, clipVocabulary } from "../src/text/index.js";
 import { goldenPath } from "./golden.js";
 
@@ -25,17 +26,22 @@ describe("a vocabulary of words", () => {
   it("has 512 bytes, the merges, the start and the end, in the order of OpenAI's", () => {
     const files = clipVocabulary(golden.words);
     const ids = Object.entries(JSON.parse(files["vocab.json"]) as Record<string, number>);
-    const vocabulary = ids.sort(([, a], [, b]) => a - b);
-    expect(vocabulary.map(([, id]) => id)).toEqual(vocabulary.map((_, id) => id));
-    expect(vocabulary).toHaveLength(golden.size);
-    expect(vocabulary[0]).toEqual(["!", 0]);
-    expect(vocabulary[256]).toEqual(["!</w>", 256]);
-    expect(vocabulary.at(-1)).toEqual(["<|endoftext|>", golden.size - 1]);
+    const ordered = ids.sort(([, a], [, b]) => a - b);
+    expect(ordered.map(([, id]) => id)).toEqual(ordered.map((_, id) => id));
+    expect(ordered).toHaveLength(golden.size);
+    expect(ordered[0]).toEqual(["!", 0]);
+    expect(ordered[256]).toEqual(["!</w>", 256]);
+    expect(ordered.at(-1)).toEqual(["<|endoftext|>", golden.size - 1]);
   });
 
   it("does not depend on the order of the words or on repetitions", () => {
     const twice = [...golden.words, ...golden.words].reverse();
     expect(clipVocabulary(twice)).toEqual(clipVocabulary(golden.words));
+  });
+
+  it("can be the diorama's", () => {
+    const diorama = clipTokenizer(clipVocabulary(vocabulary));
+    for (const word of vocabulary) expect(diorama.encode(word).tokens, word).toBe(3);
   });
 
   it("pads to the length with the token that is asked for", () => {
