@@ -51,6 +51,11 @@ const verbs: readonly { name: string; summary: string; load: () => Promise<{ def
     load: () => import("./train.js"),
   },
   {
+    name: "probe",
+    summary: "what frozen features tell, beside CLIP's",
+    load: () => import("./probe.js"),
+  },
+  {
     name: "taps",
     summary: "the places in a model whose features can be taken",
     load: () => import("./taps.js"),

@@ -1,5 +1,6 @@
 /** @file A whole comparison as a recipe: scenes, the features of each way of seeing, a head for each, and their answers. */
 
+import type { z } from "zod";
 import { Store } from "../../data/index.js";
 import { vocabulary } from "../../diorama/index.js";
 import { misuse } from "../../tensor/index.js";
@@ -16,7 +17,7 @@ import {
   runRecipe,
   type Settings,
 } from "../../training/index.js";
-import type { FeaturesConfig } from "./features.js";
+import type { featuresSchema } from "./features.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
 
@@ -50,7 +51,7 @@ export const defaultScenes: ProbeScenes = {
 
 export interface ProbePlan {
   /** Ways of seeing by name: lower-case words and hyphens. */
-  features: Readonly<Record<string, FeaturesConfig>>;
+  features: Readonly<Record<string, z.input<typeof featuresSchema>>>;
   scenes?: Partial<ProbeScenes>;
   /** Judges by validation scenes and twins in place of the frozen test: for whoever still chooses. */
   tuning?: boolean;

@@ -1,0 +1,246 @@
+/** @file What probes found, as a page, as JSON and as CSV. */
+
+import { shortId } from "../../diffusion/index.js";
+import { dotChart, heatMap, percent } from "../report/charts.js";
+import { type Cell, reportPage, type Section, table } from "../report/html.js";
+import type { Estimate, PairedComparison } from "../statistics.js";
+import type { Judged, ProbeOutcome } from "./plan.js";
+import { type Answer, accuracy, comparePatterns, pairAccuracy, pairsOf } from "./probe.js";
+
+export interface ProbeReport {
+  html: string;
+  json: string;
+  csv: string;
+}
+
+/** One way of seeing: a row of the tables. */
+interface Way {
+  name: string;
+  features: string;
+  column: string;
+  /** Seeds together: each head's answers one after another, in the order of the seeds. */
+  answers: Record<Judged, readonly Answer[]>;
+  seeds: number;
+}
+
+/** Heads of one way that differ by their seed alone count as one way, answering each question several times. */
+function waysOf(outcomes: readonly ProbeOutcome[]): Way[] {
+  const ways = new Map<string, Way>();
+  const columns = new Map<string, Set<string>>();
+  for (const { features, column } of outcomes)
+    columns.set(features, (columns.get(features) ?? new Set()).add(column));
+  for (const { features, column, seed, answers } of outcomes) {
+    const key = `${features} ${column}`;
+    const known = ways.get(key);
+    if (known) {
+      // Pairs of another head are other pairs.
+      const apart = (list: readonly Answer[]) =>
+        list.map((one) => (one.pair === undefined ? one : { ...one, pair: one.pair + seed * 1e9 }));
+      known.answers = {
+        test: [...known.answers.test, ...answers.test],
+        twins: [...known.answers.twins, ...apart(answers.twins)],
+        unseen: [...known.answers.unseen, ...answers.unseen],
+      };
+      known.seeds++;
+    } else {
+      const name = columns.get(features)!.size > 1 ? `${features} ${shortColumn(column)}` : features;
+      ways.set(key, { name, features, column, answers, seeds: 1 });
+    }
+  }
+  return [...ways.values()];
+}
+
+/** "up-level1-repeat1-res-out/t50" -> "U-L1-R1-Res-Out t50" */
+function shortColumn(column: string): string {
+  const [tap, time] = column.split("/");
+  return time ? `${shortId(tap!)} ${time}` : column;
+}
+
+const patternsOf = (ways: readonly Way[], set: Judged) => [
+  ...new Set(ways.flatMap(({ answers }) => answers[set].map(({ pattern }) => pattern))),
+];
+
+const shown = ({ value, low, high }: Estimate): string =>
+  `${percent(value)}<small>${percent(low)}–${percent(high)}</small>`;
+
+type Judge = (way: Way) => { patterns: Record<string, Estimate>; macro: Estimate };
+
+function accuracyTable(ways: readonly Way[], patterns: readonly string[], judge: Judge): string {
+  const found = ways.map(judge);
+  const best = (of: (i: number) => Estimate | undefined) =>
+    Math.max(...ways.map((_, i) => of(i)?.value ?? 0));
+  const cell = (of: (i: number) => Estimate | undefined, i: number): Cell => {
+    const value = of(i);
+    return value ? { html: shown(value), best: value.value === best(of) } : { html: "" };
+  };
+  const rows = ways.map(({ name }, i) => [
+    name,
+    cell((j) => found[j]!.macro, i),
+    ...patterns.map((pattern) => cell((j) => found[j]!.patterns[pattern], i)),
+  ]);
+  return table(["features", "mean", ...patterns], rows);
+}
+
+function chart(ways: readonly Way[], patterns: readonly string[], judge: Judge, chance: number): string {
+  const series = ways.map((way) => {
+    const { patterns: values, macro } = judge(way);
+    return { name: way.name, values: { mean: macro, ...values } };
+  });
+  return dotChart(["mean", ...patterns], series, chance);
+}
+
+export interface Contrast {
+  first: string;
+  second: string;
+  /** By pattern and over all: questions of the test, and twins of which both are right. */
+  questions: Record<string, PairedComparison>;
+  twins: Record<string, PairedComparison>;
+}
+
+function contrast(first: Way, second: Way): Contrast {
+  return {
+    first: first.name,
+    second: second.name,
+    questions: comparePatterns(first.answers.test, second.answers.test),
+    twins: comparePatterns(pairsOf(first.answers.twins), pairsOf(second.answers.twins)),
+  };
+}
+
+const signed = (value: number) => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
+
+/** In words: which answers more, and whether chance alone could have made it so. */
+export function verdict({ difference, p }: PairedComparison): "more" | "fewer" | "no difference shown" {
+  if (p >= 0.05) return "no difference shown";
+  return difference.value > 0 ? "more" : "fewer";
+}
+
+function contrastTable(compared: Record<string, PairedComparison>): string {
+  const rows = Object.entries(compared).map(([pattern, one]) => {
+    const { difference, p } = one;
+    const bounds = `${signed(difference.low)} to ${signed(difference.high)}`;
+    const told = verdict(one);
+    return [
+      pattern,
+      { html: `${signed(difference.value)}<small>${bounds}</small>`, best: told !== "no difference shown" },
+      String(difference.count),
+      p < 0.001 ? "< 0.001" : p.toFixed(3),
+      told,
+    ];
+  });
+  return table(["pattern", "difference in points", "n", "p", "right answers"], rows);
+}
+
+/** Taps by timesteps, where a way of seeing was tried at several. */
+function heatMaps(ways: readonly Way[], judge: Judge): Section[] {
+  const features = [...new Set(ways.map((way) => way.features))];
+  return features.flatMap((name) => {
+    const those = ways.filter((way) => way.features === name && way.column.includes("/t"));
+    if (those.length < 2) return [];
+    const part = (way: Way, i: number) => way.column.split("/")[i]!;
+    const taps = [...new Set(those.map((way) => part(way, 0)))];
+    const times = [...new Set(those.map((way) => part(way, 1)))].sort((a, b) => +a.slice(1) - +b.slice(1));
+    const of = (tap: string, time: string) => {
+      const way = those.find((one) => part(one, 0) === tap && part(one, 1) === time);
+      return way && judge(way).macro;
+    };
+    const short = new Map(taps.map((tap) => [shortId(tap), tap]));
+    const body = heatMap([...short.keys()], times, (row, column) => of(short.get(row)!, column));
+    return [
+      {
+        title: `${name}: tap by timestep`,
+        body: `<p>Twins of which both are right, mean over patterns, in per cent.</p>${body}`,
+      },
+    ];
+  });
+}
+
+export interface ReportOptions {
+  title?: string;
+  /** HTML of the paragraph under the title. */
+  lead?: string;
+  /** Ways to be held against each other, by name: [["sd", "clip"], ...]. */
+  contrasts?: readonly (readonly [string, string])[];
+}
+
+/** A page with tables, charts and comparisons, and the numbers beside it. */
+export function probeReport(outcomes: readonly ProbeOutcome[], options: ReportOptions = {}): ProbeReport {
+  const {
+    title = "What frozen features tell",
+    lead = "The same small head learned to answer two-option questions from each way of seeing the same pictures. What differs is what the features hold.",
+  } = options;
+  const ways = waysOf(outcomes);
+  const named = new Map(ways.map((way) => [way.name, way]));
+  const contrasts = (options.contrasts ?? []).flatMap(([first, second]) => {
+    const [a, b] = [named.get(first), named.get(second)];
+    return a && b ? [contrast(a, b)] : [];
+  });
+  const single: Judge = ({ answers }) => accuracy(answers.test);
+  const pairs: Judge = ({ answers }) => pairAccuracy(answers.twins);
+  const fresh: Judge = ({ answers }) => accuracy(answers.unseen);
+  const sections: Section[] = [
+    {
+      title: "Twins",
+      body: `<p>The same scene twice with one fact changed, asked the same question: a pair counts when both answers are right. Guessing gives 25 %, always saying the same 0 %.</p>
+${chart(ways, patternsOf(ways, "twins"), pairs, 0.25)}
+${accuracyTable(ways, patternsOf(ways, "twins"), pairs)}`,
+    },
+    {
+      title: "Questions",
+      body: `<p>Questions about scenes of their own; the words alone tell nothing, guessing gives 50 %.</p>
+${chart(ways, patternsOf(ways, "test"), single, 0.5)}
+${accuracyTable(ways, patternsOf(ways, "test"), single)}`,
+    },
+    ...contrasts.map(({ first, second, questions, twins }) => ({
+      title: `${first} against ${second}`,
+      body: `<p>Paired, on the same questions: points by which ${first} is right more often, 95 % intervals by bootstrap, and McNemar’s exact test. One test a pattern: of twenty, one is below 0.05 by chance.</p>
+<h3>Twins</h3>${contrastTable(twins)}<h3>Questions</h3>${contrastTable(questions)}`,
+    })),
+    ...heatMaps(ways, pairs),
+    {
+      title: "Combinations never seen in training",
+      body: accuracyTable(ways, patternsOf(ways, "unseen"), fresh),
+    },
+    { title: "How it was done", body: method(ways) },
+  ];
+  const numbers = ways.map((way) => ({
+    name: way.name,
+    features: way.features,
+    column: way.column,
+    seeds: way.seeds,
+    twins: pairs(way),
+    test: single(way),
+    unseen: fresh(way),
+  }));
+  return {
+    html: reportPage(title, lead, sections),
+    json: `${JSON.stringify({ title, ways: numbers, contrasts }, undefined, 2)}\n`,
+    csv: csvOf(numbers),
+  };
+}
+
+function method(ways: readonly Way[]): string {
+  const seeds = Math.max(...ways.map((way) => way.seeds));
+  const heads =
+    seeds > 1 ? `${seeds} heads of different seeds, whose answers are counted together` : "one head";
+  return `<p>Features are frozen, standardised by channel, and read by ${heads} for each way of seeing: tokens of the features, a question and an option as bags of words, two steps of attention, a score for each option. Intervals of shares are Wilson’s; with several seeds they take the answers of different heads to one question as separate, which makes them narrower than they are.</p>`;
+}
+
+function csvOf(
+  ways: readonly {
+    name: string;
+    twins: ReturnType<Judge>;
+    test: ReturnType<Judge>;
+    unseen: ReturnType<Judge>;
+  }[],
+): string {
+  const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const lines = ways.flatMap(({ name, ...sets }) =>
+    Object.entries(sets).flatMap(([set, one]) => {
+      const { patterns, macro } = one as ReturnType<Judge>;
+      return Object.entries({ mean: macro, ...patterns }).map(([pattern, { value, low, high, count }]) =>
+        [quoted(name), set, pattern, value, low, high, count].join(","),
+      );
+    }),
+  );
+  return `${["features,set,pattern,accuracy,low,high,n", ...lines].join("\n")}\n`;
+}

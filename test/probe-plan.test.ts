@@ -1,0 +1,123 @@
+/** @file A whole comparison on the embedded world: scenes, features, heads, answers; a second call finds all done. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { accuracy, type ProbePlan, pairAccuracy, runProbes, tokensOf } from "../src/evaluation/index.js";
+import { clipLayout, initialise } from "../src/models/index.js";
+import { encodeSafetensors, Tensor, TorchGenerator } from "../src/tensor/index.js";
+
+const model = fileURLToPath(new URL("../assets/micro/sd", import.meta.url));
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "diffsight-probes-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A CLIPModel that has learned nothing. */
+async function writeClip(at: string): Promise<string> {
+  const tower = { hidden_size: 16, intermediate_size: 32, num_attention_heads: 2, num_hidden_layers: 2 };
+  const config = {
+    model_type: "clip",
+    projection_dim: 8,
+    text_config: { ...tower, vocab_size: 20, max_position_embeddings: 8 },
+    vision_config: { ...tower, image_size: 64, patch_size: 8 },
+  };
+  await mkdir(at, { recursive: true });
+  await writeFile(path.join(at, "config.json"), JSON.stringify(config));
+  const preprocessor = { size: { shortest_edge: 64 }, crop_size: { height: 64, width: 64 } };
+  await writeFile(path.join(at, "preprocessor_config.json"), JSON.stringify(preprocessor));
+  const weights = initialise(clipLayout(config), new TorchGenerator(0));
+  await writeFile(path.join(at, "model.safetensors"), encodeSafetensors(weights));
+  return at;
+}
+
+describe("probes of the embedded world", () => {
+  it("compare ways of seeing, and find what is done", async () => {
+    const plan: ProbePlan = {
+      scenes: { train: 40, validation: 12, test: 20, twins: 1, unseen: 8 },
+      tuning: true,
+      settings: {
+        steps: 12,
+        batch: 16,
+        schedule: { kind: "cosine", warmup: 2, hold: 0, to: 0 },
+        checkpoint: 100,
+      },
+      features: {
+        words: { encoder: "words" },
+        latent: { encoder: "latent", model },
+        clip: { encoder: "clip", model: await writeClip(path.join(folder, "clip")), layer: -1 },
+        sd: diffusion({ taps: ["U-L1-R1-B0-Cross-Q", "U-L2-R1-Res-Out"], timesteps: [50, 250] }),
+        asked: diffusion({ prompt: "question", guidance: 4 }),
+        untrained: diffusion({ untrained: 3 }),
+      },
+    };
+    const events: string[] = [];
+    const options = {
+      out: path.join(folder, "run"),
+      threads: 2,
+      onEvent: (event: { kind: string; name: string; done?: boolean | number }) => {
+        if (event.kind === "stage" && !event.done) events.push(event.name);
+      },
+    };
+    const outcomes = await runProbes(plan, options);
+    expect(outcomes.map(({ features, column }) => [features, column])).toEqual([
+      ["words", "features"],
+      ["latent", "features"],
+      ["clip", "features"],
+      ["sd", "up-level1-repeat1-vit-block0-cross-q/t50"],
+      ["sd", "up-level1-repeat1-vit-block0-cross-q/t250"],
+      ["sd", "up-level2-repeat1-res-out/t50"],
+      ["sd", "up-level2-repeat1-res-out/t250"],
+      ["asked", "features"],
+      ["untrained", "features"],
+    ]);
+    const [words, , , ...seeing] = outcomes;
+    for (const { answers } of outcomes) {
+      // Every way is asked the same.
+      expect(answers.test.map(({ pattern }) => pattern)).toEqual(
+        words!.answers.test.map(({ pattern }) => pattern),
+      );
+      expect(accuracy(answers.test).macro.value).toBeGreaterThan(0.2);
+      expect(pairAccuracy(answers.twins).macro.count).toBe(11);
+    }
+    expect(pairAccuracy(words!.answers.twins).macro.value).toBe(0);
+    const probabilities = seeing.map(({ answers }) =>
+      answers.test.map(({ probability }) => probability).join(),
+    );
+    expect(new Set(probabilities).size).toBe(seeing.length);
+
+    events.length = 0;
+    expect(await runProbes(plan, options)).toEqual(outcomes);
+    expect(events).toEqual([]);
+  }, 300_000);
+});
+
+function diffusion(more: object) {
+  return { encoder: "diffusion" as const, model, taps: ["U-L1-R1-B0-Cross-Q"], ...more };
+}
+
+describe("tokens of a grid", () => {
+  const grid = Tensor.f32([2, 2, 4], [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17]);
+
+  it("are its places, row by row", () => {
+    const square = Tensor.f32([2, 2, 2], [0, 1, 2, 3, 10, 11, 12, 13]);
+    expect(tokensOf(square, 2)).toMatchObject({ dims: [4, 2] });
+    expect([...tokensOf(square, 2).toFloat32()]).toEqual([0, 10, 1, 11, 2, 12, 3, 13]);
+    expect(tokensOf(square, 8).dims).toEqual([4, 2]);
+  });
+
+  it("hold folded neighbours side by side", () => {
+    const square = Tensor.f32([1, 2, 2], [0, 1, 2, 3]);
+    expect(tokensOf(square, 1)).toMatchObject({ dims: [1, 4] });
+    expect([...tokensOf(square, 1).toFloat32()]).toEqual([0, 1, 2, 3]);
+  });
+
+  it("refuse grids that do not fold", () => {
+    expect(() => tokensOf(grid, 1)).toThrow("do not fold into a grid of 1 x 1");
+  });
+});
