@@ -16,6 +16,11 @@ const secondOrder = [
   "conv2dInputGradient",
   "conv2dWeightGradient",
   "attentionWeights",
+  "groupCentred",
+  "groupInverse",
+  "layerMean",
+  "layerInverse",
+  "affine",
   "upsampleNearestGradient",
   "after",
 ] as const satisfies (keyof typeof uses)[];

@@ -73,6 +73,11 @@ export interface OpAttributes {
   conv2dInputGradient: OpAttributes["conv2d"];
   conv2dWeightGradient: OpAttributes["conv2d"];
   attentionWeights: OpAttributes["attention"];
+  groupCentred: { groups: number };
+  groupInverse: { eps: number };
+  layerMean: { eps: number };
+  layerInverse: { eps: number };
+  affine: None;
   upsampleNearestGradient: None;
   after: None;
 }

@@ -154,6 +154,26 @@ const upsampling = fc.tuple(size(2), size(3), size(30), size(30), size(40), size
       graph.upsampleNearest(bench.input([batch, channels, h, w]), Math.max(h, height), Math.max(w, width)),
 );
 
+const groupNorm = fc
+  .tuple(size(3), size(4), size(5), fc.array(size(9), { minLength: 0, maxLength: 2 }), epsilon, stored)
+  .map(([batch, groups, width, grid, eps, type]) => (bench: Bench) => {
+    const channels = groups * width;
+    const x = bench.input([batch, channels, ...grid]);
+    return graph.groupNorm(x, bench.parameter([channels], type), bench.parameter([channels], type), {
+      groups,
+      eps,
+    });
+  });
+
+const layerNorm = fc
+  .tuple(shape(0, 3), size(64), epsilon, stored)
+  .map(([rows, channels, eps, type]) => (bench: Bench) => {
+    const x = bench.input([...rows, channels]);
+    return graph.layerNorm(x, bench.parameter([channels], type), bench.parameter([channels], type), {
+      eps,
+    });
+  });
+
 /** One typed entry an operation, leaves apart. */
 export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]: fc.Arbitrary<Use> } = {
   add: binary(graph.add),
@@ -236,24 +256,20 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
   attention,
   attentionWeights: attention.map((use) => (bench) => graph.attentionWeights(use(bench))),
 
-  groupNorm: fc
-    .tuple(size(3), size(4), size(5), fc.array(size(9), { minLength: 0, maxLength: 2 }), epsilon, stored)
-    .map(([batch, groups, width, grid, eps, type]) => (bench) => {
-      const channels = groups * width;
-      const x = bench.input([batch, channels, ...grid]);
-      return graph.groupNorm(x, bench.parameter([channels], type), bench.parameter([channels], type), {
-        groups,
-        eps,
-      });
-    }),
-  layerNorm: fc
-    .tuple(shape(0, 3), size(64), epsilon, stored)
-    .map(([rows, channels, eps, type]) => (bench) => {
-      const x = bench.input([...rows, channels]);
-      return graph.layerNorm(x, bench.parameter([channels], type), bench.parameter([channels], type), {
-        eps,
-      });
-    }),
+  groupNorm,
+  groupCentred: groupNorm.map((use) => (bench) => graph.groupCentred(use(bench))),
+  groupInverse: groupNorm.map((use) => (bench) => {
+    const normal = use(bench);
+    return graph.groupInverse(graph.groupCentred(normal), normal.attributes);
+  }),
+  layerNorm,
+  layerMean: layerNorm.map((use) => (bench) => graph.layerMean(use(bench))),
+  layerInverse: layerNorm.map((use) => (bench) => graph.layerInverse(use(bench))),
+  affine: fc.tuple(size(9), size(9)).map(
+    ([rows, columns]) =>
+      (bench) =>
+        graph.affine(bench.input([rows, columns]), bench.input([rows]), bench.input([rows])),
+  ),
   rmsNorm: fc.tuple(shape(0, 3), size(64), epsilon, stored).map(
     ([rows, channels, eps, type]) =>
       (bench) =>

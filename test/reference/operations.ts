@@ -56,6 +56,22 @@ function normalize(x: Float64Array, length: number, eps: number): Float64Array {
   return results;
 }
 
+/** x - mean of each run of `length` neighbours. */
+function centred(x: Float64Array, length: number): Float64Array {
+  return x.map((one, i) => {
+    const start = Math.floor(i / length) * length;
+    return one - x.subarray(start, start + length).reduce((sum, other) => sum + other, 0) / length;
+  });
+}
+
+/** 1 / √(mean x² + eps) of each run of `length` neighbours. */
+function inverses(x: Float64Array, length: number, eps: number): Float64Array {
+  return new Float64Array(x.length / length).map((_, i) => {
+    const run = x.subarray(i * length, (i + 1) * length);
+    return 1 / Math.sqrt(run.reduce((sum, one) => sum + one * one, 0) / length + eps);
+  });
+}
+
 /** e^x / Σ e^x over each run of `length` neighbours, in place. */
 function softmaxInPlace(x: Float64Array, length: number): Float64Array {
   for (let start = 0; start < x.length; start += length) {
@@ -271,6 +287,23 @@ export const operations: { [K in OpName]: Operation<K> } = {
       (one, i) => one * scale!.data[i % channels]! + bias!.data[i % channels]!,
     );
   },
+  groupCentred: ({ attributes: { groups } }, [x]) =>
+    centred(x!.data, x!.data.length / (x!.dims[0]! * groups)),
+  groupInverse: ({ attributes: { eps }, dims }, [x]) => inverses(x!.data, x!.data.length / count(dims), eps),
+  layerMean: ({ dims }, [x]) => {
+    const length = x!.dims.at(-1)!;
+    const means = centred(x!.data, length);
+    return new Float64Array(count(dims)).map((_, i) => x!.data[i * length]! - means[i * length]!);
+  },
+  layerInverse: ({ attributes: { eps } }, [x]) => {
+    const length = x!.dims.at(-1)!;
+    return inverses(centred(x!.data, length), length, eps);
+  },
+  affine: ({ dims }, [x, scale, bias]) =>
+    x!.data.map((one, i) => {
+      const row = Math.floor(i / dims[1]!);
+      return one * scale!.data[row]! + bias!.data[row]!;
+    }),
   rmsNorm: ({ attributes: { eps }, dims }, [x, scale]) => {
     const channels = dims.at(-1)!;
     const results = x!.data.map((one, i) => one * scale!.data[i % channels]!);

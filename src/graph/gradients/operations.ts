@@ -31,6 +31,35 @@ export function attentionWeights({ inputs, attributes }: Value<"attention">): Va
   return node("attentionWeights", [q, k, ...(bias as Value[])], attributes, dims);
 }
 
+/** What a group normalisation divides: x without the mean of its group. [B, C, ...] */
+export function groupCentred({ inputs, attributes: { groups } }: Value<"groupNorm">): Value<"groupCentred"> {
+  const x = inputs[0]!;
+  return node("groupCentred", [x], { groups }, x.dims);
+}
+
+/** What it multiplies them by: 1 / √(mean square of the group + eps). [B, groups, 1] */
+export function groupInverse(
+  centred: Value<"groupCentred">,
+  { eps }: OpAttributes["groupNorm"],
+): Value<"groupInverse"> {
+  return node("groupInverse", [centred], { eps }, [centred.dims[0]!, centred.attributes.groups, 1]);
+}
+
+/** The mean that a layer normalisation takes away: [..., 1] */
+export function layerMean({ inputs, attributes, dims }: Value<"layerNorm">): Value<"layerMean"> {
+  return node("layerMean", inputs, attributes, [...dims.slice(0, -1), 1]);
+}
+
+/** What it multiplies by: 1 / √(variance + eps). [..., 1] */
+export function layerInverse({ inputs, attributes, dims }: Value<"layerNorm">): Value<"layerInverse"> {
+  return node("layerInverse", inputs, attributes, [...dims.slice(0, -1), 1]);
+}
+
+/** scale x + bias, one pair a row: x [R, n], scale and bias [R] -> [R, n] */
+export function affine(x: Value, scale: Value, bias: Value): Value<"affine"> {
+  return node("affine", [x, scale, bias], {}, x.dims);
+}
+
 /** The sum of the places that one number was copied to: dy [B, C, H, W] -> dims [B, C, h, w] */
 export function upsampleNearestGradient(dy: Value, dims: Dims): Value<"upsampleNearestGradient"> {
   return node("upsampleNearestGradient", [dy], {}, dims);

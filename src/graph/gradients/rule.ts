@@ -1,7 +1,7 @@
 /** @file What a gradient rule is. */
 
 import { type Dims, misuse } from "../../tensor/index.js";
-import { mean, mul, reshape, sub, sum } from "../ops.js";
+import { mul, reshape, sub, sum } from "../ops.js";
 import type { OpName, Value } from "../value.js";
 
 /**
@@ -41,12 +41,6 @@ export function unbroadcast(dy: Value, dims: Dims): Value {
   });
   const summed = repeated.some((axis) => dy.dims[axis]! > 1) ? sum(dy, ...repeated) : dy;
   return `${summed.dims}` === `${dims}` ? summed : reshape(summed, dims);
-}
-
-/** The gradient of numbers that were brought to mean 0 and variance 1 over the last axis, from that of the results. */
-export function normalizedGradient(normal: Value, inverse: Value, dy: Value): Value {
-  const along = mul(normal, mean(mul(dy, normal), -1));
-  return mul(inverse, sub(sub(dy, mean(dy, -1)), along));
 }
 
 /** Of a softmax over the last axis, from its result: y (dy - Σ y dy) */

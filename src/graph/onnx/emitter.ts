@@ -31,7 +31,7 @@ export class Emitter {
   readonly #later = new Map<Value, () => string>();
   readonly #half = new Set<Value>();
   readonly #constants = new Map<string, string>();
-  readonly #written = new Map<string, string>();
+  readonly #written = new Map<string, readonly string[]>();
   #next = 0;
 
   constructor(
@@ -89,15 +89,25 @@ export class Emitter {
     opType: string,
     inputs: readonly string[],
     attributes: Record<string, Attribute> = {},
-    { domain = "", outputs = 1 }: EmitOptions = {},
+    options: EmitOptions = {},
   ): string {
+    return this.emitAll(opType, inputs, attributes, options)[0]!;
+  }
+
+  /** Adds a node and returns the names of its outputs. */
+  emitAll(
+    opType: string,
+    inputs: readonly string[],
+    attributes: Record<string, Attribute>,
+    { domain = "", outputs = 1 }: EmitOptions,
+  ): readonly string[] {
     const key = this.merges ? JSON.stringify([opType, domain, inputs, attributes]) : "";
     const known = this.#written.get(key);
-    if (known !== undefined) return known;
+    if (known) return known;
     const names = Array.from({ length: outputs }, () => this.fresh(opType));
     this.nodes.push({ opType, domain, inputs, outputs: names, attributes });
-    if (this.merges) this.#written.set(key, names[0]!);
-    return names[0]!;
+    if (this.merges) this.#written.set(key, names);
+    return names;
   }
 
   /** A constant held in the model itself; equal ones are written once. */

@@ -1,6 +1,6 @@
 /** @file How each operation is written in ONNX: one entry an operation, so that a missing one does not compile. */
 
-import { count, Tensor } from "../../tensor/index.js";
+import { count, type Dims, Tensor } from "../../tensor/index.js";
 import { isOp, type OpName, type Value } from "../value.js";
 import { convolution } from "./convolution.js";
 import { inputGradient, weightGradient } from "./convolution-gradients.js";
@@ -102,9 +102,62 @@ function keptAttention(value: Value<"attention">, names: readonly string[], to: 
   return to.reshape(to.transpose(to.emit("MatMul", [weights, values]), [0, 2, 1, 3]), value.dims);
 }
 
+function meanOf(x: string, to: Emitter): string {
+  return to.emit("ReduceMean", [x, to.integers([-1])], { keepdims: 1 });
+}
+
 /** Without its mean over the last axis. */
 function centred(x: string, to: Emitter): string {
-  return to.emit("Sub", [x, to.emit("ReduceMean", [x, to.integers([-1])], { keepdims: 1 })]);
+  return to.emit("Sub", [x, meanOf(x, to)]);
+}
+
+/** 1 / √(mean x² + eps) over the last axis. */
+function inverseRoot(x: string, eps: number, to: Emitter): string {
+  const variance = meanOf(to.emit("Mul", [x, x]), to);
+  const root = to.emit("Sqrt", [to.emit("Add", [variance, to.floats([], [eps])])]);
+  return to.emit("Reciprocal", [root]);
+}
+
+/** Without the mean of its group: [B, groups, n] */
+function groupCentred(x: string, dims: Dims, groups: number, to: Emitter): string {
+  return centred(to.reshape(x, [dims[0]!, groups, -1]), to);
+}
+
+/** scale x + bias for each row of x [R, n], in one pass: a batch normalisation that normalises nothing. */
+function affine(x: string, scale: string, bias: string, [rows, columns]: Dims, to: Emitter): string {
+  const zeros = to.shared(`zeros ${rows}`, () => Tensor.f32([rows!]));
+  const ones = to.shared(`ones ${rows}`, () => Tensor.f32([rows!], new Float32Array(rows!).fill(1)));
+  const inRows = to.reshape(x, [1, rows!, columns!]);
+  const result = to.emit("BatchNormalization", [inRows, scale, bias, zeros, ones], { epsilon: { float: 0 } });
+  return to.reshape(result, [rows!, columns!]);
+}
+
+/** By the numbers that its gradient needs as well. */
+function sharedGroupNorm(
+  { attributes: { groups, eps }, dims }: Value<"groupNorm">,
+  [x, scale, bias]: readonly [string, string, string],
+  to: Emitter,
+): string {
+  const [batch, channels] = dims as [number, number];
+  const [rows, perGroup] = [batch * channels, channels / groups];
+  const own = to.reshape(groupCentred(x, dims, groups, to), dims);
+  const inverse = inverseRoot(to.reshape(own, [batch, groups, -1]), eps, to);
+  const scales = to.emit("Mul", [to.reshape(scale, [1, groups, perGroup]), inverse]);
+  const biases = to.emit("Expand", [to.reshape(bias, [1, channels]), to.integers([batch, channels])]);
+  const perRow = (name: string) => to.reshape(name, [rows]);
+  const inRows = to.reshape(own, [rows, count(dims) / rows]);
+  return to.reshape(affine(inRows, perRow(scales), perRow(biases), [rows, count(dims) / rows], to), dims);
+}
+
+/** One node that gives all that its gradient needs too. */
+function layerParts(
+  eps: number,
+  names: readonly string[],
+  to: Emitter,
+): { result: string; mean: string; inverse: string } {
+  const attributes = { axis: -1, epsilon: { float: eps } };
+  const [result, mean, inverse] = to.emitAll("LayerNormalization", names, attributes, { outputs: 3 });
+  return { result: result!, mean: mean!, inverse: inverse! };
 }
 
 /** ONNX's default, which every instance normalisation is given where they take each other's. */
@@ -248,7 +301,12 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   attentionWeights: (value, names, to) => weightsOf(value, names, to),
 
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
-  groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias], to, { guardedNorms }) => {
+  groupNorm: (value, [x, scale, bias], to, { guardedNorms, merges }) => {
+    if (merges) return sharedGroupNorm(value, [x!, scale!, bias!], to);
+    const {
+      attributes: { groups, eps },
+      dims,
+    } = value;
     const [batch, channels, ...grid] = dims as [number, number, ...number[]];
     const size = (channels / groups) * count(grid);
     const perChannel = [1, channels, ...grid.map(() => 1)];
@@ -269,10 +327,20 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
     });
     return affine(normal);
   },
-  layerNorm: ({ attributes: { eps } }, [x, ...scales], to, { guardedNorms }) => {
+  layerNorm: ({ attributes: { eps } }, [x, ...scales], to, { guardedNorms, merges }) => {
+    if (merges) return layerParts(eps, [x!, ...scales], to).result;
     const names = [guardedNorms ? centred(x!, to) : x!, ...scales];
     return to.emit("LayerNormalization", names, { axis: -1, epsilon: { float: eps } });
   },
+  groupCentred: ({ attributes: { groups }, dims }, [x], to) =>
+    to.reshape(groupCentred(x!, dims, groups, to), dims),
+  groupInverse: ({ attributes: { eps }, dims }, [centred], to) =>
+    inverseRoot(to.reshape(centred!, [dims[0]!, dims[1]!, -1]), eps, to),
+  layerMean: ({ attributes: { eps } }, names, to, { merges }) =>
+    merges ? layerParts(eps, names, to).mean : meanOf(names[0]!, to),
+  layerInverse: ({ attributes: { eps } }, names, to, { merges }) =>
+    merges ? layerParts(eps, names, to).inverse : inverseRoot(centred(names[0]!, to), eps, to),
+  affine: ({ dims }, [x, scale, bias], to) => affine(x!, scale!, bias!, dims as [number, number], to),
   rmsNorm: ({ attributes: { eps } }, names, to) =>
     to.emit("SimplifiedLayerNormalization", names, { axis: -1, epsilon: { float: eps } }),
   softmax: (_, [x], to) => to.emit("Softmax", [x!], { axis: -1 }),
