@@ -6,7 +6,7 @@ import { clipPixels, readPreprocessorConfig } from "../../image/index.js";
 import { clip, clipLayout, initialise, pooledIndex, readClipConfig } from "../../models/index.js";
 import { Tensor, type TorchGenerator } from "../../tensor/index.js";
 import { contrastiveLoss, recallAtOne } from "../losses.js";
-import { defineTask } from "../task.js";
+import { defineTask, type Weights } from "../task.js";
 import { jsonFile, weightsFile } from "./exported.js";
 import { type NetworkJson, networkSchema } from "./networks.js";
 import { checkPictures, picturesOf, roles, stacked } from "./pictures.js";
@@ -36,6 +36,13 @@ export type ClipTraining = z.infer<typeof clipConfig>;
 
 /** The logits' factor stays below 100. @see Radford et al. 2021, section 2.5 */
 const largestLogitScale = Math.log(100);
+
+/** The weights with the logits' factor as training sees it. */
+function clamped(weights: Weights): Weights {
+  const scale = weights.get("logit_scale")!;
+  const seen = Tensor.f32(scale.dims, [Math.min(Number(scale.data[0]), largestLogitScale)]);
+  return new Map(weights).set("logit_scale", seen);
+}
 
 /** The config.json of the network, with what the tokenizer decides. */
 export function clipJson({ network, tokenizer }: ClipTraining): NetworkJson {
@@ -158,7 +165,7 @@ export const task = defineTask<ClipTraining>({
     const { imageSize } = readClipConfig(config.network).vision;
     const files = {
       "config.json": jsonFile(clipJson(config)),
-      "model.safetensors": weightsFile(weights, dtype),
+      "model.safetensors": weightsFile(clamped(weights), dtype),
       "preprocessor_config.json": jsonFile(clipPreprocessor(imageSize)),
       ...tokenizerFiles(config.tokenizer),
     };
