@@ -194,7 +194,8 @@ export class Engine {
     const copies = [...placed].map(([bytes, file]) => ({ bytes, file }));
     for (const one of prepared ? [prepared, ...copies] : copies) this.#derived.add(one.file);
     const weights = { buffers, ranges, copies, derived: prepared };
-    const request = { model, folder, ...weights, device, preset, threads, profile };
+    const asWritten = kernels.merges;
+    const request = { model, folder, ...weights, device, preset, asWritten, threads, profile };
     return new Program(this, graph.inputs, graph.outputs, request, draft.parameterBytes);
   }
 

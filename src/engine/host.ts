@@ -24,6 +24,8 @@ export interface SessionRequest {
   derived?: { file: string; bytes: number; parts: DerivedPart[] } | undefined;
   device: Device;
   preset: Preset;
+  /** The model runs node by node as it is written, in the order that keeps little in memory. */
+  asWritten?: boolean | undefined;
   threads: number;
   /** Writes the runtime's own trace of every node to a file with this prefix. */
   profile?: string | undefined;

@@ -8,7 +8,7 @@ import type { SessionRequest } from "./host.js";
  * `low` does so too and also gives memory back after every operation.
  */
 export function sessionOptions(request: SessionRequest): InferenceSession.SessionOptions {
-  const { device, preset, threads, folder, profile } = request;
+  const { device, preset, asWritten, threads, folder, profile } = request;
   const inPlace = preset !== "fast" && device === "cpu";
   const session: Record<string, string> = {};
   const optimization: Record<string, string> = {};
@@ -17,13 +17,14 @@ export function sessionOptions(request: SessionRequest): InferenceSession.Sessio
     session.disable_prepacking = "1";
     optimization.disable_specified_optimizers = "ConstantFolding";
   }
-  const level = !inPlace ? "all" : preset === "low" ? "disabled" : "extended";
+  const level = asWritten ? "disabled" : !inPlace ? "all" : preset === "low" ? "disabled" : "extended";
   return {
     executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
     graphOptimizationLevel: level,
     intraOpNumThreads: threads,
     enableCpuMemArena: preset !== "low",
-    enableMemPattern: preset !== "low",
+    // Planned ahead, training would hold the memory of its first run besides that of the others.
+    enableMemPattern: preset !== "low" && !asWritten,
     logSeverityLevel: 3,
     ...(profile !== undefined && { enableProfiling: true, profileFilePrefix: profile }),
     extra: { session, optimization },
