@@ -1,8 +1,10 @@
 /** @file The evaluation room's door. */
 
+export * from "./blind.js";
 export * from "./pointing.js";
 export { type FeaturesConfig, featuresSchema, tokensOf } from "./probe/features.js";
 export * from "./probe/head.js";
+export * from "./probe/looks.js";
 export * from "./probe/plan.js";
 export * from "./probe/probe.js";
 export * from "./probe/report.js";

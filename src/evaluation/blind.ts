@@ -1,0 +1,62 @@
+/** @file CLIP-blind pairs: pictures that CLIP takes for the same although they differ. */
+
+import { misuse, type Tensor } from "../tensor/index.js";
+import { cosine } from "./similarity.js";
+
+export interface BlindPair {
+  pair: number;
+  pattern: string;
+  /** Cosine of the two pictures' embeddings. */
+  similarity: number;
+  /** Share of pixels that differ visibly. */
+  changed: number;
+  blind: boolean;
+}
+
+export interface BlindOptions {
+  /** Cosine above which CLIP takes two pictures for the same; MMVP's 0.95. */
+  threshold?: number;
+  /** Least share of pixels that must differ. */
+  leastChange?: number;
+}
+
+/** Pixels count as changed when a channel differs by more than this of 255. */
+const visible = 24;
+
+/** Share of pixels that differ visibly between two pictures of one size, [H, W, 3] each. */
+export function changedPixels(one: ArrayLike<number>, other: ArrayLike<number>): number {
+  if (one.length !== other.length || one.length === 0 || one.length % 3 !== 0) {
+    throw misuse("SHAPE", `Pictures of ${one.length} and ${other.length} bytes cannot be compared.`);
+  }
+  let changed = 0;
+  for (let i = 0; i < one.length; i += 3) {
+    const most = Math.max(
+      Math.abs(one[i]! - other[i]!),
+      Math.abs(one[i + 1]! - other[i + 1]!),
+      Math.abs(one[i + 2]! - other[i + 2]!),
+    );
+    changed += Number(most > visible);
+  }
+  return (3 * changed) / one.length;
+}
+
+/**
+ * Which twins CLIP is blind to.
+ * @param pairs embeddings and pictures of both, with what differs
+ * @see Tong et al. 2024, Eyes Wide Shut: cosine of CLIP above 0.95; where they ask DINOv2 for a difference, pixels tell
+ */
+export function blindPairs(
+  pairs: Iterable<{
+    pair: number;
+    pattern: string;
+    embeddings: readonly [Tensor, Tensor];
+    pictures: readonly [ArrayLike<number>, ArrayLike<number>];
+  }>,
+  { threshold = 0.95, leastChange = 0.01 }: BlindOptions = {},
+): BlindPair[] {
+  return [...pairs].map(({ pair, pattern, embeddings, pictures }) => {
+    const similarity = cosine(...embeddings);
+    const changed = changedPixels(...pictures);
+    return { pair, pattern, similarity, changed, blind: similarity > threshold && changed >= leastChange };
+  });
+}
