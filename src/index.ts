@@ -1,6 +1,7 @@
 /** @file diffsight: a frozen text-to-image diffusion model as a task-aware vision encoder. */
 
 export * from "./diffusion/index.js";
+export * as diorama from "./diorama/index.js";
 export {
   configureRuntime,
   type Device,

@@ -84,10 +84,16 @@ async function diorama(flags: DioramaFlags, shell: Shell): Promise<void> {
   checkRange("--from", from, 0, Number.MAX_SAFE_INTEGER - mostScenes);
   checkRange("--seed", seed, 0, Number.MAX_SAFE_INTEGER);
   checkRange("--size", size, 16, 1024);
-  await shell.checkWritable(out, { folder: true });
   const { World, example, twinExample, sceneRecord, twinRecords, twinPatterns } = await import(
     "../diorama/index.js"
   );
+  const asked = pattern ? [pattern] : twinPatterns(split);
+  if (!twinPatterns(split).includes(asked[0]!))
+    throw misuse(
+      "PATTERN",
+      `The split ${split} asks about ${twinPatterns(split).join(", ")}, not about ${pattern}.`,
+    );
+  await shell.checkWritable(out, { folder: true });
   const { contactSheet, encodePng } = await import("../image/index.js");
   const world = await World.open();
   const options = { seed, split, size };
@@ -105,11 +111,12 @@ async function diorama(flags: DioramaFlags, shell: Shell): Promise<void> {
   };
   const show = (rgb: Uint8Array, line: SceneRecord) => {
     if (!flags.sheet || tiles.length >= sheetTiles) return;
-    const asked = line.questions[0]!;
-    const caption = flags.twins ? `${asked.question} ${asked.options[asked.answer]}` : line.captions.full;
+    const question = line.questions[0]!;
+    const caption = flags.twins
+      ? `${question.question} ${question.options[question.answer]}`
+      : line.captions.full;
     tiles.push({ image: enlarged({ width: size, height: size, data: rgb }), caption });
   };
-  const asked = pattern ? [pattern] : twinPatterns(split);
   for (let i = 0; i < count; i++) {
     if (shell.signal.aborted) throw aborted();
     const index = from + i;

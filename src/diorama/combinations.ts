@@ -69,7 +69,7 @@ export function unseenIn(scene: Scene): UnseenRule[] {
   const things = shown(scene);
   const broken: [UnseenRule, boolean][] = [
     ["facing", things.some(({ noun, facing }) => facing && !seenAxes(noun).includes(facings[facing].axis))],
-    ["state", things.some(({ noun, state }) => state && !asksState(noun))],
+    ["state", things.some(({ noun, state }) => state && (unseen.state as readonly Noun[]).includes(noun))],
     [
       "hat",
       things.some(({ noun, hat }) => hat !== undefined && (unseen.hat as readonly Noun[]).includes(noun)),

@@ -76,7 +76,7 @@ export function drawScene(random: Random, { split = "train", pattern }: DrawOpti
     pattern: chosen,
     layout: "single",
     place: random.pick(placeNames),
-    turn: random.below(2),
+    turn: random.pick([0, 1] as const),
     things: [],
     asked: 0,
     wording: random.next(),
@@ -92,6 +92,8 @@ const all = nounNames.filter((noun) => noun !== "sign");
 const pairable = all.filter((noun) => noun !== "table");
 const painted = pairable.filter((noun) => nouns[noun].painted);
 const small = all.filter((noun) => nouns[noun].small);
+/** What looks out of a box. */
+const tall = small.filter((noun) => noun !== "cake");
 const unhidden = pairable.filter((noun) => !nouns[noun].small);
 const everyAxis: readonly Axis[] = ["side", "front"];
 
@@ -108,7 +110,7 @@ const draws: Record<Pattern, (random: Random, fresh: boolean) => Drawn> = {
   relation(random, fresh) {
     const partners = (noun: Noun, of: readonly Noun[]) =>
       of.filter((name) => name !== noun && unseenPair(noun, name) === fresh);
-    const held = { table: partners("table", small), box: partners("box", small) };
+    const held = { table: partners("table", small), box: partners("box", tall) };
     const kind = random.weighted<Layout>({
       beside: 40,
       depth: 28,

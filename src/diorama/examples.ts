@@ -23,8 +23,12 @@ export interface ExampleOptions extends DrawOptions {
   size?: number;
 }
 
+export type TwinOptions = ExampleOptions & { pattern: Pattern };
+
 export interface Example {
   scene: Scene;
+  /** Draws before it that were turned down. */
+  attempt: number;
   rendering: Rendering;
   captions: Captions;
   /** Those whose things are well in sight; the first is what the scene was made for. */
@@ -32,6 +36,8 @@ export interface Example {
 }
 
 export interface TwinExample extends TwinScenes {
+  /** Draws before them that were turned down. */
+  attempt: number;
   renderings: readonly [Rendering, Rendering];
   captions: readonly [Captions, Captions];
 }
@@ -45,12 +51,15 @@ const attempts = 200;
  * @param index from 0
  */
 export function example(renderer: Renderer, index: number, options: ExampleOptions = {}): Example {
-  for (const random of streams(index, options)) {
-    const scene = drawScene(random, options);
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const scene = sceneOf(index, options, attempt);
     const rendering = renderer.render(stageOf(scene, renderer), { size: judged });
     if (!isFair(mainQuestion(scene), scene, rendering)) continue;
+    // What is measured is exactly even: a scene counts only where its twin would.
+    if (scene.split !== "train" && !isFairAlone(renderer, twins(scene).scenes[1])) continue;
     return {
       scene,
+      attempt,
       rendering: atSize(renderer, scene, rendering, options.size),
       captions: captions(scene),
       questions: questions(scene).filter((question) => isFair(question, scene, rendering)),
@@ -60,13 +69,9 @@ export function example(renderer: Renderer, index: number, options: ExampleOptio
 }
 
 /** The twins of this number for a pattern, a pure function of (seed, split, index, pattern). */
-export function twinExample(
-  renderer: Renderer,
-  index: number,
-  options: ExampleOptions & { pattern: Pattern },
-): TwinExample {
-  for (const random of streams(index, options, 1)) {
-    const pair = twins(drawScene(random, options));
+export function twinExample(renderer: Renderer, index: number, options: TwinOptions): TwinExample {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const pair = twinsOf(index, options, attempt);
     const [one, other] = pair.scenes;
     const first = renderer.render(stageOf(one, renderer), { size: judged });
     if (!isFair(pair.question, one, first)) continue;
@@ -74,6 +79,7 @@ export function twinExample(
     if (!isFair(mainQuestion(other), other, second)) continue;
     return {
       ...pair,
+      attempt,
       renderings: [atSize(renderer, one, first, options.size), atSize(renderer, other, second, options.size)],
       captions: [captions(one), captions(other)],
     };
@@ -81,24 +87,38 @@ export function twinExample(
   throw exhausted(index, options);
 }
 
+/** Draw number `attempt` of a scene: `example` takes the first whose picture is fair. */
+export function sceneOf(index: number, options: ExampleOptions, attempt: number): Scene {
+  return drawScene(stream(index, options, 0, attempt), options);
+}
+
+/** Draw number `attempt` of twins: `twinExample` takes the first whose pictures are fair. */
+export function twinsOf(index: number, options: TwinOptions, attempt: number): TwinScenes {
+  return twins(drawScene(stream(index, options, 1, attempt), options));
+}
+
 /** The patterns of which a split has twins. */
 export function twinPatterns(split: Split): readonly Pattern[] {
   return split === "unseen" ? patterns.filter((pattern) => pattern in unseenShares) : patterns;
 }
 
-/** One stream of random numbers an attempt. */
-function* streams(
+function isFairAlone(renderer: Renderer, scene: Scene): boolean {
+  return isFair(mainQuestion(scene), scene, renderer.render(stageOf(scene, renderer), { size: judged }));
+}
+
+/** Every draw has random numbers of its own. */
+function stream(
   index: number,
   { seed = 0, split = "train", pattern }: ExampleOptions,
-  use = 0,
-): Generator<Random> {
+  use: 0 | 1,
+  attempt: number,
+): Random {
   if (!Number.isSafeInteger(index) || index < 0)
     throw misuse("RANGE", `A scene's number is a whole number from 0 on, not ${index}.`);
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw misuse("SEED", `A world's seed is a whole number from 0 to 2^53 - 1, not ${seed}.`);
   const purpose = pattern === undefined ? 0 : 1 + patterns.indexOf(pattern);
-  for (let attempt = 0; attempt < attempts; attempt++)
-    yield new Random(seed, splits.indexOf(split), use, purpose, index, attempt);
+  return new Random(seed, splits.indexOf(split), use, purpose, index, attempt);
 }
 
 function atSize(renderer: Renderer, scene: Scene, rendering: Rendering, size = judged): Rendering {
@@ -120,15 +140,13 @@ const leastSideOfFront = 24;
 const leastShareOfFront = 0.8;
 
 /** Whether the picture shows what the question asks about. */
-export function isFair({ pattern, about }: Question, scene: Scene, { size, visible }: Rendering): boolean {
-  const cutAllowed = scene.view === "near";
+export function isFair({ pattern, about }: Question, scene: Scene, { visible }: Rendering): boolean {
   const inSight = about.every((index) => {
     const { box, pixels, unoccluded } = visible[index]!;
     const [left, top, right, bottom] = box;
     const side = Math.max(right - left, bottom - top);
     if (pattern === "orientation" && (side < leastSideOfFront || pixels < leastShareOfFront * unoccluded))
       return false;
-    if (!cutAllowed && (left < 1 || top < 1 || right > size - 1 || bottom > size - 1)) return false;
     return pixels >= leastPixels && pixels >= leastShare * unoccluded;
   });
   const hats = visible.slice(shown(scene).length);

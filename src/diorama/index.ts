@@ -9,9 +9,12 @@ export {
   example,
   isFair,
   type Renderer,
+  sceneOf,
   type TwinExample,
+  type TwinOptions,
   twinExample,
   twinPatterns,
+  twinsOf,
 } from "./examples.js";
 export {
   type Colour as ThingColour,

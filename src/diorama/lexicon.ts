@@ -23,7 +23,7 @@ export const colours = {
   green: [0.02, 0.3, 0.04],
   blue: [0.02, 0.07, 0.62],
   pink: [0.8, 0.16, 0.28],
-  black: [0.016, 0.016, 0.018],
+  black: [0.026, 0.026, 0.028],
   white: [0.8, 0.8, 0.8],
 } as const satisfies Record<string, Vector>;
 
@@ -95,7 +95,7 @@ const nounTable = {
   motorbike: { axes: both, painted: true, size: 105 },
   bicycle: { shows: "side", painted: true, size: 105 },
   tricycle: { axes: side, shows: "side", painted: true },
-  plane: { mesh: "biplane", axes: side, shows: "side", size: 110 },
+  plane: { mesh: "biplane", axes: side, shows: "side", size: 115 },
   chair: { axes: side, painted: true, states: falls, many: true },
   stool: { painted: true, states: falls, many: true, size: 85 },
   armchair: { axes: front, shows: "front", painted: true },
@@ -105,7 +105,7 @@ const nounTable = {
   lamp: { painted: true, states: falls, many: true },
   mug: { shows: "side", painted: true, small: true, many: true, size: 85 },
   kettle: { shows: "front", painted: true, small: true, many: true, size: 85 },
-  cake: { small: true, many: true },
+  cake: { small: true, many: true, size: 115 },
   hamburger: { small: true, many: true, size: 75 },
   ball: { small: true, many: true, size: 70 },
   box: { plural: "boxes", shows: "front", states: ["closed", "open"], many: true, size: 72 },
@@ -136,19 +136,19 @@ export const families = [
   ["bicycle", "tricycle"],
 ] as const satisfies readonly (readonly [Noun, Noun])[];
 
-/** Places: a photographic panorama, turned as the renderer knows free floor. */
+/** Places: a photographic panorama, and two turns of it (in steps of 1/4096) before which there is free floor. */
 export const places = {
-  park: "park",
-  city: "city",
-  room: "room",
-  field: "field",
-  hall: "hall",
-  forest: "forest",
-  harbour: "harbour",
-  square: "square",
-  lobby: "lobby",
-  desert: "desert",
-} as const satisfies Record<string, string>;
+  park: { panorama: "park", turns: [256, 2048] },
+  city: { panorama: "city", turns: [256, 3584] },
+  room: { panorama: "room", turns: [3328, 3840] },
+  field: { panorama: "field", turns: [1280, 3584] },
+  forest: { panorama: "forest", turns: [1536, 3584] },
+  hall: { panorama: "hall", turns: [0, 1024] },
+  lobby: { panorama: "lobby", turns: [2560, 2816] },
+  square: { panorama: "square", turns: [512, 1280] },
+  street: { panorama: "harbour", turns: [512, 768] },
+  desert: { panorama: "desert", turns: [0, 512] },
+} as const satisfies Record<string, { panorama: string; turns: readonly [number, number] }>;
 
 export type Place = keyof typeof places;
 

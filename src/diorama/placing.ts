@@ -2,13 +2,12 @@
 
 import { colours, type Noun, nouns, places, states } from "./lexicon.js";
 import { type Scene, shown, type Thing } from "./scene.js";
-import type { Camera, Item, MeshInfo, PanoramaInfo, Stage, Vector } from "./stage.js";
+import type { Camera, Item, MeshInfo, Stage, Vector } from "./stage.js";
 import { turned } from "./tables.js";
 
 /** What a stage needs to know of the assets. */
 export interface Assets {
   meshes: ReadonlyMap<string, MeshInfo>;
-  panoramas: ReadonlyMap<string, PanoramaInfo>;
 }
 
 /** The meshes that are nobody's noun. */
@@ -26,13 +25,12 @@ const cameras = {
 
 /** Sets a scene up for the renderer. */
 export function stageOf(scene: Scene, assets: Assets): Stage {
-  const panorama = places[scene.place];
-  const { turns } = found(assets.panoramas, panorama);
+  const { panorama, turns } = places[scene.place];
   return {
     items: itemsOf(scene, assets),
     camera: cameraOf(scene),
     panorama,
-    turn: turns[scene.turn % turns.length]!,
+    turn: turns[scene.turn],
   };
 }
 
@@ -128,7 +126,7 @@ function heldItem(
 
 /** Of the open box's height, flaps included; and the share of what is in it that it hides. */
 const rim = 0.68;
-const hidden = 0.4;
+const hidden = 0.25;
 
 function hatOn(wearer: Item, noun: Noun, { meshes }: Assets): Item {
   const [, height, depth] = found(meshes, wearer.mesh).size;

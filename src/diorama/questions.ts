@@ -19,7 +19,7 @@ import {
   views,
 } from "./lexicon.js";
 import { Random } from "./random.js";
-import type { Scene, Thing } from "./scene.js";
+import { type Scene, shown, type Thing } from "./scene.js";
 
 export interface Question {
   pattern: Pattern;
@@ -44,14 +44,14 @@ export function questions(scene: Scene): Question[] {
   const asked: [Pattern, Asked][] = [[scene.pattern, askers[scene.pattern](scene, scene.asked)]];
   const { things, pattern, layout, view } = scene;
   const random = new Random(scene.wording, 2);
-  const colourOf = random.pick([...things.keys()]);
+  const colourOf = random.pick([...shown(scene).keys()]);
   const placeToo = random.chance(25);
   if (pattern !== "orientation" && (layout === "single" || layout === "beside") && !view) {
     const turned = things.findIndex(({ facing }) => facing);
     if (turned >= 0) asked.push(["orientation", askers.orientation(scene, turned)]);
   }
   if (pattern !== "relation" && scene.relation) asked.push(["relation", askers.relation(scene, 0)]);
-  if (pattern !== "colour" && things[colourOf]!.colour && (layout !== "extra" || colourOf === 0))
+  if (pattern !== "colour" && things[colourOf]!.colour)
     asked.push(["colour", askers.colour(scene, colourOf)]);
   if (placeToo && pattern !== "place") asked.push(["place", askers.place(scene, 0)]);
   return asked.map(([name, question]) => inAnyOrder(name, question, scene.wording));

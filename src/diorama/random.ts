@@ -15,7 +15,6 @@ export class Random {
     for (const key of keys) {
       this.#a ^= key | 0;
       this.#b ^= Math.floor(key / 2 ** 32);
-      this.#counter += keys.length;
       for (let round = 0; round < 12; round++) this.next();
     }
   }

@@ -31,8 +31,8 @@ export interface Scene {
   pattern: Pattern;
   layout: Layout;
   place: Place;
-  /** Which of the place's free floors. */
-  turn: number;
+  /** Which of the place's two turns. */
+  turn: 0 | 1;
   view?: View;
   /** In the order of the caption; of the layout `many`, four, of which `count` are there. */
   things: Thing[];
