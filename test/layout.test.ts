@@ -7,6 +7,7 @@ import {
   clipVisionLayout,
   initialise,
   type Layout,
+  parameterCount,
   unetLayout,
   vaeLayout,
 } from "../src/models/index.js";
@@ -45,6 +46,30 @@ describe("a layout has exactly the keys, shapes and order of", () => {
     const planned = layout(config).map(({ key, dims }) => `${key} ${dims}`);
     const found = [...entries].map(([key, { dims }]) => `${key} ${dims}`);
     expect(planned).toEqual(found);
+  });
+});
+
+describe("published CLIPs count as transformers counts them", () => {
+  const large = {
+    hidden_size: 1024,
+    intermediate_size: 4096,
+    num_hidden_layers: 24,
+    num_attention_heads: 16,
+  };
+  const text = { hidden_size: 768, intermediate_size: 3072, num_attention_heads: 12 };
+  it.each([
+    ["ViT-B/32", {}, 151_277_313],
+    [
+      "ViT-L/14-336",
+      {
+        text_config: text,
+        vision_config: { ...large, patch_size: 14, image_size: 336 },
+        projection_dim: 768,
+      },
+      427_944_193,
+    ],
+  ])("%s", (_, json, parameters) => {
+    expect(parameterCount(clipLayout(json))).toBe(parameters);
   });
 });
 
