@@ -79,7 +79,7 @@ describe("rendering", () => {
 
   it("calls no function that hosts may compute differently", () => {
     const folder = source("../src/diorama/");
-    const exact = /^(floor|ceil|min|max|abs|sqrt|imul|fround|round|trunc|sign|clz32)$/;
+    const exact = /^(floor|ceil|min|max|abs|sqrt|imul|fround|round|trunc|sign|clz32|PI)$/;
     for (const file of readdirSync(folder).filter(
       (name) => name.endsWith(".ts") && !name.includes(".test."),
     )) {

@@ -31,7 +31,11 @@ export function makePanorama(
 
 /** Writes the light on a surface of normal (x, y, z) in the panorama's frame to `light`. */
 export function ambientLight(a: Float64Array, x: number, y: number, z: number, light: Float64Array): void {
-  const [xy, yz, zz, xz, xxyy] = [x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y];
+  const xy = x * y;
+  const yz = y * z;
+  const zz = 3 * z * z - 1;
+  const xz = x * z;
+  const xxyy = x * x - y * y;
   for (let k = 0; k < 3; k++) {
     const value =
       a[k]! +
@@ -47,8 +51,6 @@ export function ambientLight(a: Float64Array, x: number, y: number, z: number, l
   }
 }
 
-const pi = 3.141592653589793;
-
 /** Writes what is seen in direction (x, y, z), display light, to `light`; `turn` in turns. */
 export function lookUp(
   level: Level,
@@ -59,8 +61,8 @@ export function lookUp(
   light: Float64Array,
 ): void {
   const { width, height, texels } = level;
-  const around = angleOf(x, -z) / (2 * pi) + turn;
-  const above = angleOf(y, Math.sqrt(x * x + z * z)) / pi;
+  const around = angleOf(x, -z) / (2 * Math.PI) + turn;
+  const above = angleOf(y, Math.sqrt(x * x + z * z)) / Math.PI;
   let fx = (around - Math.floor(around)) * width - 0.5;
   let fy = (0.5 - above) * height - 0.5;
   if (fx < 0) fx += width;

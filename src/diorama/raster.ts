@@ -2,13 +2,6 @@
 
 import type { Level } from "./texture.js";
 
-/**
- * Numbers a vertex: 0, 1 sample coordinates; 2 one over the depth; 3, 4 texture coordinates; 5 to 7 light from all
- * around; 8 cosine between the normal and the sun; 9 to 11 across, up and toward the sun, metres; 12 height;
- * 13 share of the sky and 14 of the sun that gloss mirrors to the eye.
- */
-export const stride = 15;
-
 /** What the camera sees, four samples a pixel. */
 export class Samples {
   /** Samples a side. */
@@ -23,16 +16,16 @@ export class Samples {
   #covered = new Uint8Array(0);
 
   clear(side: number): void {
-    if (this.side !== side) {
-      this.side = side;
+    this.side = side;
+    if (this.near.length < side * side) {
       this.near = new Float32Array(side * side);
       this.triangle = new Int32Array(side * side);
       this.second = new Float32Array(side * side);
       this.third = new Float32Array(side * side);
       this.#covered = new Uint8Array(side * side);
     }
-    this.near.fill(0);
-    this.#covered.fill(0);
+    this.near.fill(0, 0, side * side);
+    this.#covered.fill(0, 0, side * side);
   }
 
   /**

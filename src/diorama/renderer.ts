@@ -3,37 +3,16 @@
  * with their textures and shadows, and four samples' light is averaged into a pixel.
  */
 
-import { signTexture } from "./letters.js";
-import type { Material, Mesh } from "./mesh.js";
+import { type Coat, Wardrobe } from "./coats.js";
+import type { Mesh } from "./mesh.js";
 import { ambientLight, lookUp, type Panorama } from "./panorama.js";
-import { Samples, stride } from "./raster.js";
+import { Samples } from "./raster.js";
 import { ContactMap, ShadowMap } from "./shadow.js";
-import { fullTurn, type Item, type Rendering, type Sight, type Stage, type Vector } from "./stage.js";
-import { encodeSteps, encodeTable, turned } from "./tables.js";
-import type { Level, Texture } from "./texture.js";
-
-/** A material as an item wears it. */
-interface Coat {
-  r: number;
-  g: number;
-  b: number;
-  texture: Texture | undefined;
-  /** The texture gives brightness only, in units of its mean. */
-  repaint: number;
-  /** Some of it is clear. */
-  stencil: boolean;
-  gloss: boolean;
-}
-
-const cross = (a: Vector, b: Vector): Vector => [
-  a[1] * b[2] - a[2] * b[1],
-  a[2] * b[0] - a[0] * b[2],
-  a[0] * b[1] - a[1] * b[0],
-];
-function unit([x, y, z]: Vector): Vector {
-  const length = Math.sqrt(x * x + y * y + z * z);
-  return [x / length, y / length, z / length];
-}
+import { fullTurn, type Rendering, type Sight, type Stage, type Vector } from "./stage.js";
+import { encodeSteps, encodeTable } from "./tables.js";
+import type { Level } from "./texture.js";
+import { type Bounds, placeItem, stride } from "./vertices.js";
+import { type View, viewOf } from "./view.js";
 
 /** Narkowicz's fit of the ACES curve: scene light to display light. */
 function tone(x: number): number {
@@ -47,118 +26,31 @@ export class Renderer {
   readonly #shadow = new ShadowMap();
   readonly #contact = new ContactMap();
   #values = new Float32Array(0);
-  /** Corners of each triangle that may be seen, its coat, texture level and whether its back is seen. */
+  /** Of each triangle that may be seen: corners, coat, texture level, whether its back is seen, item. */
   #corners = new Int32Array(0);
   #coat = new Uint16Array(0);
   #level = new Uint8Array(0);
   #back = new Uint8Array(0);
-  readonly #item = new Uint8Array(1 << 20);
+  #item = new Uint8Array(0);
   readonly #light = new Float64Array(3);
-  readonly #signs = new Map<string, Texture>();
+  readonly #wardrobe = new Wardrobe();
 
   render(stage: Stage, meshes: readonly Mesh[], panorama: Panorama, size: number): Rendering {
-    const { items, camera } = stage;
+    const { items } = stage;
     const side = size * 2;
-    const { eye } = camera;
-    const forward = unit([camera.target[0] - eye[0], camera.target[1] - eye[1], camera.target[2] - eye[2]]);
-    const level = forward[0] * forward[0] + forward[2] * forward[2] > 1e-9;
-    const right = unit(level ? [-forward[2], 0, forward[0]] : [1, 0, 0]);
-    const up = cross(right, forward);
-    const [halfCosine, halfSine] = turned(camera.fov / 2);
-    const zoom = halfCosine / halfSine;
-
-    const [turnCosine, turnSine] = turned(stage.turn);
-    const [px, py, pz] = panorama.toward;
-    const sun: Vector = [px * turnCosine + pz * turnSine, py, pz * turnCosine - px * turnSine];
-    const sunRight = unit([-sun[2], 0, sun[0]]);
-    const sunUp = cross(sunRight, sun);
-
+    const view = viewOf(stage, panorama);
     this.#reserve(meshes);
     const values = this.#values;
-    const light = this.#light;
 
-    // Vertices: placed, lit, projected.
     let count = 0;
     const starts: number[] = [];
-    const bounds = { left: 1e9, right: -1e9, far: 1e9, near: -1e9, top: 0 };
+    const bounds: Bounds = { left: 1e9, right: -1e9, far: 1e9, near: -1e9, top: 0 };
     for (let i = 0; i < items.length; i++) {
       const item = items[i]!;
       const mesh = meshes[i]!;
       starts.push(count);
-      const [c, s] = turned(item.yaw);
-      const [rc, rs] = turned(item.roll ?? 0);
-      const k = item.scale;
-      const { positions, normals, openness, uvs, vertices } = mesh;
-      const shiny = mesh.materials.some(({ gloss }) => gloss);
-      let lowest = 1e9;
-      for (let v = 0; v < vertices; v++) {
-        const y = positions[v * 3 + 1]! * rc - positions[v * 3]! * rs;
-        if (y < lowest) lowest = y;
-      }
-      const [ox, oy, oz] = [item.position[0], item.position[1] - lowest * k, item.position[2]];
-      for (let v = 0, to = count * stride; v < vertices; v++, to += stride) {
-        const mx = positions[v * 3]! * rc + positions[v * 3 + 1]! * rs;
-        const my = positions[v * 3 + 1]! * rc - positions[v * 3]! * rs;
-        const mz = positions[v * 3 + 2]!;
-        const x = (mx * c + mz * s) * k + ox;
-        const y = my * k + oy;
-        const z = (mz * c - mx * s) * k + oz;
-        const ax = normals[v * 3]! * rc + normals[v * 3 + 1]! * rs;
-        const ny = normals[v * 3 + 1]! * rc - normals[v * 3]! * rs;
-        const az = normals[v * 3 + 2]!;
-        const nx = ax * c + az * s;
-        const nz = az * c - ax * s;
-
-        const dx = x - eye[0];
-        const dy = y - eye[1];
-        const dz = z - eye[2];
-        const depth = dx * forward[0] + dy * forward[1] + dz * forward[2];
-        // What lies behind the eye or touches it is marked, and its triangles left out.
-        const near = depth > 0.05 ? 1 / depth : -1;
-        values[to] = ((dx * right[0] + dz * right[2]) * zoom * near * 0.5 + 0.5) * side;
-        values[to + 1] = (0.5 - (dx * up[0] + dy * up[1] + dz * up[2]) * zoom * near * 0.5) * side;
-        values[to + 2] = near;
-        values[to + 3] = uvs[v * 2]!;
-        values[to + 4] = uvs[v * 2 + 1]!;
-
-        ambientLight(
-          panorama.ambient,
-          nx * turnCosine - nz * turnSine,
-          ny,
-          nz * turnCosine + nx * turnSine,
-          light,
-        );
-        const open = openness[v]!;
-        values[to + 5] = light[0]! * open;
-        values[to + 6] = light[1]! * open;
-        values[to + 7] = light[2]! * open;
-        values[to + 8] = nx * sun[0] + ny * sun[1] + nz * sun[2];
-        values[to + 9] = x * sunRight[0] + z * sunRight[2];
-        values[to + 10] = x * sunUp[0] + y * sunUp[1] + z * sunUp[2];
-        values[to + 11] = x * sun[0] + y * sun[1] + z * sun[2];
-        values[to + 12] = y;
-        if (shiny) {
-          // Schlick's rule for how much is mirrored, Blinn's for the sun's own reflection.
-          const far = 1 / Math.sqrt(dx * dx + dy * dy + dz * dz);
-          const across = -(nx * dx + ny * dy + nz * dz) * far;
-          const graze = 1 - (across < 0 ? -across : across);
-          const upward = 2 * across * ny + dy * far;
-          values[to + 13] = (0.025 + 0.3 * graze * graze * graze * graze) * (0.5 + 0.5 * upward);
-          const hx = sun[0] - dx * far;
-          const hy = sun[1] - dy * far;
-          const hz = sun[2] - dz * far;
-          let shine = (nx * hx + ny * hy + nz * hz) / Math.sqrt(hx * hx + hy * hy + hz * hz);
-          if (shine > 0.5) for (let n = 0; n < 5; n++) shine *= shine;
-          else shine = 0;
-          values[to + 14] = 0.8 * shine;
-        }
-        if (x < bounds.left) bounds.left = x;
-        if (x > bounds.right) bounds.right = x;
-        if (z < bounds.far) bounds.far = z;
-        if (z > bounds.near) bounds.near = z;
-        if (y > bounds.top) bounds.top = y;
-      }
-      count += vertices;
+      placeItem(values, count, item, mesh, view, panorama, side, bounds);
+      count += mesh.vertices;
     }
 
     // Triangles: the sun's view and the camera's.
@@ -168,7 +60,6 @@ export class Renderer {
     samples.clear(side);
     shadow.fit(values, count, size < 96 ? 192 : size < 192 ? 320 : 512);
     contact.fit(bounds.left, bounds.right, bounds.far, bounds.near);
-    const reach = 0.3 * bounds.top;
     const coats: Coat[] = [];
     const whole: number[] = [];
     let triangles = 0;
@@ -176,7 +67,7 @@ export class Renderer {
       const mesh = meshes[i]!;
       const { indices, groups } = mesh;
       const first = coats.length;
-      for (const material of mesh.materials) coats.push(this.#wear(material, items[i]!, mesh));
+      coats.push(...this.#wardrobe.dress(items[i]!, mesh));
       const base = starts[i]! * stride;
       let covered = 0;
       for (const group of groups) {
@@ -220,48 +111,23 @@ export class Renderer {
       }
       whole.push(covered);
     }
-    this.#touch(items, meshes, starts, sunRight, sunUp, sun, reach);
+    this.#touch(meshes, starts, 0.3 * bounds.top);
 
-    return this.#resolve(stage, panorama, size, coats, whole, {
-      forward,
-      right,
-      up,
-      zoom,
-      sunRight,
-      sunUp,
-      sun,
-    });
+    return this.#resolve(stage, view, panorama, size, coats, whole);
   }
 
   /** Low triangles shade the floor under them. */
-  #touch(
-    items: readonly Item[],
-    meshes: readonly Mesh[],
-    starts: readonly number[],
-    sunRight: Vector,
-    sunUp: Vector,
-    sun: Vector,
-    reach: number,
-  ): void {
+  #touch(meshes: readonly Mesh[], starts: readonly number[], reach: number): void {
     const values = this.#values;
-    const x = (v: number) => {
-      const [across, up, toward] = [values[v + 9]!, values[v + 10]!, values[v + 11]!];
-      return across * sunRight[0] + up * sunUp[0] + toward * sun[0];
-    };
-    const z = (v: number) => {
-      const [across, up, toward] = [values[v + 9]!, values[v + 10]!, values[v + 11]!];
-      return across * sunRight[2] + up * sunUp[2] + toward * sun[2];
-    };
-    for (let i = 0; i < items.length; i++) {
+    for (let i = 0; i < meshes.length; i++) {
       const { indices } = meshes[i]!;
       const base = starts[i]! * stride;
       for (let t = 0; t < indices.length; t += 3) {
-        const a = base + indices[t]! * stride;
-        const b = base + indices[t + 1]! * stride;
-        const c = base + indices[t + 2]! * stride;
-        const height = (values[a + 12]! + values[b + 12]! + values[c + 12]!) / 3;
-        if (height < reach)
-          this.#contact.draw(x(a), z(a), x(b), z(b), x(c), z(c), height < 0 ? 0 : height, reach);
+        const a = base + indices[t]! * stride + 12;
+        const b = base + indices[t + 1]! * stride + 12;
+        const c = base + indices[t + 2]! * stride + 12;
+        const height = (values[a + 1]! + values[b + 1]! + values[c + 1]!) / 3;
+        if (height < reach) this.#contact.draw(values, a, b, c, (height < 0 ? 0 : height) / reach);
       }
     }
     this.#contact.soften();
@@ -280,48 +146,18 @@ export class Renderer {
       this.#coat = new Uint16Array(triangles * 2);
       this.#level = new Uint8Array(triangles * 2);
       this.#back = new Uint8Array(triangles * 2);
+      this.#item = new Uint8Array(triangles * 2);
     }
-  }
-
-  #wear(material: Material, item: Item, mesh: Mesh): Coat {
-    const { texture, letters, tint, mean } = material;
-    const painted = tint ? item.tint : undefined;
-    const colour = painted ?? material.colour;
-    if (letters) {
-      const text = item.sign ?? "";
-      const key = `${text} ${colour}`;
-      let sign = this.#signs.get(key);
-      if (!sign) {
-        sign = signTexture(text, colour, mesh.letters);
-        if (this.#signs.size > 256) this.#signs.clear();
-        this.#signs.set(key, sign);
-      }
-      return { r: 1, g: 1, b: 1, texture: sign, repaint: 0, stencil: false, gloss: false };
-    }
-    const repaint = texture && painted ? 1 / mean : 0;
-    if (texture && !painted)
-      return { r: 1, g: 1, b: 1, texture, repaint, stencil: material.stencil, gloss: material.gloss };
-    return {
-      r: colour[0],
-      g: colour[1],
-      b: colour[2],
-      texture,
-      repaint,
-      stencil: material.stencil,
-      gloss: material.gloss,
-    };
   }
 
   #resolve(
-    { items, camera, turn }: Stage,
+    { items, turn }: Stage,
+    { eye, forward, right, up, zoom, sunRight, sunUp, sun }: View,
     panorama: Panorama,
     size: number,
     coats: readonly Coat[],
     whole: readonly number[],
-    view: Record<"forward" | "right" | "up" | "sunRight" | "sunUp" | "sun", Vector> & { zoom: number },
   ): Rendering {
-    const { forward, right, up, zoom, sunRight, sunUp, sun } = view;
-    const { eye } = camera;
     const samples = this.#samples;
     const { side, near, triangle } = samples;
     const light = this.#light;
@@ -332,7 +168,7 @@ export class Renderer {
 
     const turns = turn / fullTurn;
     // One pixel's angle against one texel's: the level that neither flickers nor blurs.
-    let texels = ((2 / zoom / size) * panorama.levels[0]!.width) / (2 * 3.141592653589793);
+    let texels = ((2 / zoom / size) * panorama.levels[0]!.width) / (2 * Math.PI);
     let level = 0;
     for (; texels > 1.6 && level < panorama.levels.length - 1; texels /= 2) level++;
     const backdrop: Level = panorama.levels[level]!;
@@ -484,11 +320,11 @@ export class Renderer {
         toward + 3 * this.#shadow.texel,
       );
       facing *= lit;
-      if (coat.gloss) sparkle = lit * (values[a + 14]! * o + values[b + 14]! * p + values[c + 14]! * q);
+      if (coat.gloss) sparkle = lit * (values[a + 16]! * o + values[b + 16]! * p + values[c + 16]! * q);
     } else facing = 0;
     let mirror = 0;
     if (coat.gloss) {
-      mirror = values[a + 13]! * o + values[b + 13]! * p + values[c + 13]! * q;
+      mirror = values[a + 15]! * o + values[b + 15]! * p + values[c + 15]! * q;
       if (mirror < 0) mirror = 0;
     }
     const light = this.#light;

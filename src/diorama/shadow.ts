@@ -1,6 +1,6 @@
 /** @file Where the sun does not reach, and where things keep the sky's light from the floor. */
 
-import { stride } from "./raster.js";
+import { stride } from "./vertices.js";
 
 /** What the sun sees first, fitted around the things of a stage. */
 export class ShadowMap {
@@ -14,11 +14,9 @@ export class ShadowMap {
 
   /** Fits the map around `count` vertices. */
   fit(values: Float32Array, count: number, side: number): void {
-    if (this.side !== side) {
-      this.side = side;
-      this.#depths = new Float32Array(side * side);
-    }
-    this.#depths.fill(-1e9);
+    this.side = side;
+    if (this.#depths.length < side * side) this.#depths = new Float32Array(side * side);
+    this.#depths.fill(-1e9, 0, side * side);
     let [left, right, bottom, top] = [1e9, -1e9, 1e9, -1e9];
     for (let i = 0; i < count; i++) {
       const x = values[i * stride + 9]!;
@@ -116,19 +114,19 @@ export class ContactMap {
     this.#shade.fill(0);
   }
 
-  /** Takes a triangle's shade, by how low it hangs. */
-  draw(
-    ax: number,
-    az: number,
-    bx: number,
-    bz: number,
-    cx: number,
-    cz: number,
-    height: number,
-    reach: number,
-  ): void {
-    if (height >= reach) return;
-    const shade = 1 - height / reach;
+  /**
+   * Takes a triangle's shade.
+   * @param a, b, c where its corners' positions stand in `values`
+   * @param height 0 on the floor, 1 where nothing shades it any more
+   */
+  draw(values: Float32Array, a: number, b: number, c: number, height: number): void {
+    const shade = 1 - height;
+    const ax = values[a]!;
+    const az = values[a + 2]!;
+    const bx = values[b]!;
+    const bz = values[b + 2]!;
+    const cx = values[c]!;
+    const cz = values[c + 2]!;
     const scale = 1 / this.#cell;
     const left = (ax < bx ? (ax < cx ? ax : cx) : bx < cx ? bx : cx) - this.#left;
     const right = (ax > bx ? (ax > cx ? ax : cx) : bx > cx ? bx : cx) - this.#left;

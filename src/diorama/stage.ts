@@ -55,7 +55,10 @@ export interface Rendering {
   size: number;
   /** [size, size, 3], sRGB. */
   rgb: Uint8Array;
-  /** [size, size]: 0 background, i + 1 item i: what most of a pixel's four samples show, the earlier item in a tie. */
+  /**
+   * [size, size]: 0 background, i + 1 item i: what most of a pixel's four samples show; in a tie the earlier item,
+   * and an item before the background.
+   */
   mask: Uint8Array;
   /** One for each item. */
   visible: Sight[];

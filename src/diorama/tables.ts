@@ -5,7 +5,7 @@
 
 import { fullTurn } from "./stage.js";
 
-/** sin(x) for |x| <= pi / 4 by Taylor's series, exact to the last bits of a double. */
+/** sin(x) for |x| <= Math.PI / 4 by Taylor's series, exact to the last bits of a double. */
 function smallSine(x: number): number {
   let term = x;
   let sum = x;
@@ -26,15 +26,13 @@ function smallCosine(x: number): number {
   return sum;
 }
 
-const pi = 3.141592653589793;
-
 /** Cosine and sine of an angle in steps; fractions of a step are allowed. */
 export function turned(steps: number): readonly [cosine: number, sine: number] {
   const wrapped = steps - fullTurn * Math.floor(steps / fullTurn);
   const eighths = Math.floor(wrapped / (fullTurn / 8));
   // Angle from the nearest quarter turn, at most an eighth of a turn.
   const quarters = (eighths + 1) >> 1;
-  const rest = ((wrapped - quarters * (fullTurn / 4)) * 2 * pi) / fullTurn;
+  const rest = ((wrapped - quarters * (fullTurn / 4)) * 2 * Math.PI) / fullTurn;
   const [c, s] = [smallCosine(rest), smallSine(rest)];
   switch (quarters & 3) {
     case 0:
@@ -48,7 +46,7 @@ export function turned(steps: number): readonly [cosine: number, sine: number] {
   }
 }
 
-/** The angle of (x, y) from the x axis in radians, -pi to pi; within 1e-5. */
+/** The angle of (x, y) from the x axis in radians, -Math.PI to Math.PI; within 1e-5. */
 export function angleOf(y: number, x: number): number {
   const ax = x < 0 ? -x : x;
   const ay = y < 0 ? -y : y;
@@ -62,8 +60,8 @@ export function angleOf(y: number, x: number): number {
     t *
     (0.99997726 +
       q * (-0.33262347 + q * (0.19354346 + q * (-0.11643287 + q * (0.05265332 - q * 0.0117212)))));
-  if (steep) angle = pi / 2 - angle;
-  if (x < 0) angle = pi - angle;
+  if (steep) angle = Math.PI / 2 - angle;
+  if (x < 0) angle = Math.PI - angle;
   return y < 0 ? -angle : angle;
 }
 
