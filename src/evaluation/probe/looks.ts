@@ -104,7 +104,7 @@ export async function looks(eye: DiffusionEncoder, options: LooksOptions = {}): 
 
     // 2. What the question asks about
     const [main] = asked;
-    if (!main || main.about.length !== 1) continue;
+    if (main?.about.length !== 1) continue;
     const change = async (prompt: string) => {
       const request = {
         taps: [tap],
