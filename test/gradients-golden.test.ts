@@ -15,6 +15,7 @@ import {
   sub,
   sum,
   topologicalOrder,
+  trainingKernels,
   type Value,
 } from "../src/graph/index.js";
 import { readUnetConfig, readVaeConfig, sinusoids, unet, vaeDecode, vaeEncode } from "../src/models/index.js";
@@ -122,7 +123,7 @@ describe.each([
   const golden = new Golden(folder);
   let engine: Engine;
   beforeAll(async () => {
-    engine = await Engine.open({ device: "cpu", memory: "mmap" });
+    engine = await Engine.open({ device: "cpu", memory: "mmap", kernels: trainingKernels });
   });
   afterAll(() => engine.dispose());
 

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Engine } from "../src/engine/index.js";
 import * as graph from "../src/graph/index.js";
-import { gradients, topologicalOrder, type Value } from "../src/graph/index.js";
+import { fastKernels, gradients, topologicalOrder, trainingKernels, type Value } from "../src/graph/index.js";
 import { DiffsightError, TorchGenerator } from "../src/tensor/index.js";
 import { Bench, describeValue, expectExact } from "./reference/bench.js";
 import { sample, uses } from "./reference/cases.js";
@@ -115,12 +115,21 @@ describe("gradients of graphs of many operations", () => {
   });
 });
 
-describe("computed in f32", () => {
+describe.each([
+  ["inference", fastKernels],
+  ["training", trainingKernels],
+])("computed in f32 by the kernels of %s", (_, kernels) => {
   let engine: Engine;
   beforeAll(async () => {
-    engine = await Engine.open({ device: "cpu", memory: "fast" });
+    engine = await Engine.open({ device: "cpu", memory: "fast", kernels });
   });
   afterAll(() => engine.dispose());
+
+  it.each(Object.keys(uses) as (keyof typeof uses)[])("%s is the evaluator's", async (op) => {
+    const bench = new Bench(17);
+    for (const use of sample(op, 24, 4)) bench.want(use(bench));
+    await expectExact(engine, bench);
+  });
 
   it.each(ops)("the gradients of %s are the evaluator's", async (op) => {
     const bench = new Bench(14);
