@@ -332,6 +332,14 @@ describe("a config", () => {
     expect(message(autoencoder as Task, { network })).toMatch(/12 channels do not divide/);
     const scheduler = { ...diffusionConfig.scheduler, prediction_type: "sample" };
     expect(message(diffusion as Task, { ...diffusionConfig, scheduler })).toMatch(/epsilon or v_prediction/);
+    const nameless = { ...diffusionConfig.scheduler, _class_name: undefined };
+    expect(message(diffusion as Task, { ...diffusionConfig, scheduler: nameless })).toMatch(
+      /_class_name is needed/,
+    );
+    const sizeless = { ...diffusionConfig.unet, sample_size: undefined };
+    expect(message(diffusion as Task, { ...diffusionConfig, unet: sizeless })).toMatch(
+      /sample_size is needed/,
+    );
   });
 
   it("wants shares that add up to 1", () => {

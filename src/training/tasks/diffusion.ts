@@ -40,7 +40,7 @@ export const latentColumn = "latent";
 
 export const diffusionConfig = z.strictObject({
   /** UNet2DConditionModel's config.json. */
-  unet: networkSchema(readUnetConfig),
+  unet: networkSchema((json) => sampleSize(readUnetConfig(json))),
   /** CLIPTextModel's config.json; what the tokenizer decides (vocab_size ...) may be left out. */
   textEncoder: networkSchema(readClipTextConfig),
   tokenizer: tokenizerSchema,
@@ -60,6 +60,12 @@ interface Schedule extends NoiseSchedule {
 function scheduleOf(json: NetworkJson): Schedule {
   const schedule = noiseSchedule(json);
   const { predictionType } = schedule;
+  if (typeof json._class_name !== "string") {
+    throw misuse(
+      "CONFIG",
+      "_class_name is needed: the scheduler that draws with the U-Net, such as DDIMScheduler.",
+    );
+  }
   if (predictionType === "sample") {
     throw misuse("CONFIG", 'prediction_type "sample" is not learnt here: epsilon or v_prediction.');
   }
@@ -81,10 +87,10 @@ function networks(config: DiffusionTraining): { unet: UnetConfig; text: ClipText
   };
 }
 
-const sampleSize = ({ sampleSize: size }: UnetConfig): readonly [number, number] => {
-  if (!size) throw misuse("CONFIG", "unet: sample_size is needed: the side of the latents.");
+function sampleSize({ sampleSize: size }: UnetConfig): readonly [number, number] {
+  if (!size) throw misuse("CONFIG", "sample_size is needed: the side of the latents.");
   return size;
-};
+}
 
 /** sqrt(ᾱ_t) and sqrt(1 - ᾱ_t) of each timestep: [n, 1, 1, 1] */
 function factorsOf(
