@@ -346,6 +346,21 @@ describe("a config", () => {
     expect(message(clip as Task, { ...clipConfig, prompts: { loose: 0.5 } })).toMatch(/do not add up to 1/);
   });
 
+  it("wants squares that latents tile, out of the picture", () => {
+    const graph = (crop: number) => {
+      const config = autoencoder.config.parse({ ...autoencoderConfig, crop });
+      const w = scopeOf(autoencoder.initial(config, new TorchGenerator(0)));
+      return () => autoencoder.graph({ config, w, split: "train", batch: 1 });
+    };
+    expect(graph(9)).toThrow(/Latents of 2 pixels a side do not tile a square of 9/);
+    expect(graph(18)).toThrow(/18 pixels cannot be cut out of pictures of 16/);
+    const sizeless = {
+      ...autoencoderConfig,
+      network: { ...autoencoderConfig.network, sample_size: undefined },
+    };
+    expect(message(autoencoder as Task, sizeless)).toMatch(/sample_size is needed/);
+  });
+
   it("does not fit stores of other pictures, or none", async () => {
     const config = autoencoder.config.parse({ network: { ...autoencoderConfig.network, sample_size: 32 } });
     await expect(autoencoder.open({ config, data, seed: 0 })).rejects.toThrow(

@@ -17,7 +17,8 @@ export const autoencoderConfig = z.strictObject({
   /** AutoencoderKL's config.json; its scaling_factor is learnt. */
   network: networkSchema((json) => {
     readVaeConfig(json);
-    z.looseObject({ sample_size: z.number().int().positive() }).parse(json);
+    if (!Number.isInteger(json.sample_size))
+      throw misuse("CONFIG", "sample_size is needed: the side of the pictures.");
   }),
   /** The side of the squares that are cut out of pictures, in pixels; without it whole pictures are seen. */
   crop: z.number().int().positive().optional(),
@@ -56,9 +57,20 @@ export function autoencoderWeights(weights: Weights): Map<string, Tensor> {
   return new Map([...weights].filter(([key]) => key !== deviationKey));
 }
 
-/** The side of whole pictures: the config's sample_size. */
-function pictureSide({ network }: AutoencoderTraining): number {
-  return network.sample_size as number;
+/**
+ * The side of whole pictures, and of what training sees of them.
+ * @throws DiffsightError CROP when latents do not tile it
+ */
+function sidesOf({ network, crop }: AutoencoderTraining): { whole: number; seen: number } {
+  const whole = network.sample_size as number; // in pixels, whatever diffusers does with it
+  const seen = crop ?? whole;
+  const { factor } = readVaeConfig(network);
+  const wrong = [whole, seen].find((side) => side % factor !== 0);
+  if (wrong !== undefined)
+    throw misuse("CROP", `Latents of ${factor} pixels a side do not tile a square of ${wrong}.`);
+  if (seen > whole)
+    throw misuse("CROP", `A square of ${seen} pixels cannot be cut out of pictures of ${whole}.`);
+  return { whole, seen };
 }
 
 /** Where a square is cut out: half of them anywhere, half of them rather in the middle, where the things are. */
@@ -79,7 +91,8 @@ export const task = defineTask<AutoencoderTraining>({
   graph({ config, w, batch, split }) {
     const vae = readVaeConfig(config.network);
     const training = split === "train";
-    const side = training && config.crop !== undefined ? config.crop : pictureSide(config);
+    const { whole, seen } = sidesOf(config);
+    const side = training ? seen : whole;
     const pixels = input("pixels", [batch, vae.inChannels, side, side]);
     const posterior = vaeEncode(w, vae, pixels);
     const noise = input("noise", posterior.mean.dims);
@@ -106,12 +119,8 @@ export const task = defineTask<AutoencoderTraining>({
 
   async open({ config, data }) {
     const { train, validation } = roles(data, "train", "validation");
-    const side = pictureSide(config);
-    const { crop } = config;
-    for (const store of [train, validation]) checkPictures(store, side);
-    if (crop !== undefined && crop > side) {
-      throw misuse("CROP", `A square of ${crop} pixels cannot be cut out of pictures of ${side}.`);
-    }
+    const { whole, seen } = sidesOf(config);
+    for (const store of [train, validation]) checkPictures(store, whole);
     const { latentChannels, factor } = readVaeConfig(config.network);
     return {
       train: train.rows,
@@ -119,8 +128,7 @@ export const task = defineTask<AutoencoderTraining>({
       batch({ split, rows, random }) {
         const pictures = picturesOf(split === "train" ? train : validation, rows);
         if (split === "validation") return { pixels: stacked(pictures.map(vaePixels)) };
-        const seen = crop ?? side;
-        const room = side - seen;
+        const room = whole - seen;
         const cut = pictures.map((picture) =>
           cutOut(picture, place(room, random), place(room, random), seen),
         );
