@@ -24,7 +24,7 @@ export interface Shape {
 }
 
 /** Raised when the same options give another shape. */
-export const shapeVersion = 1;
+export const shapeVersion = 2;
 
 export interface ShapeOptions {
   triangles: number;
@@ -270,43 +270,50 @@ function weld(soup: Soup, faces: ReturnType<typeof clean>): Welded {
   };
 }
 
-function simplify({ positions, uvs, kinds, indices }: Welded, total: number, target: number): Uint32Array {
+/** Vertices of large faces, and whatever shares their places: panels are as simple as they can be, and stay. */
+function panels({ positions, indices }: Welded): Uint8Array {
+  const at = (i: number) => Array.from(positions.subarray(i * 3, i * 3 + 3)) as Triple;
+  let extent = 0;
+  for (let k = 0; k < 3; k++) {
+    const own = positions.filter((_, i) => i % 3 === k);
+    extent = Math.max(extent, own.reduce((a, x) => Math.max(a, x)) - own.reduce((a, x) => Math.min(a, x)));
+  }
+  const places = new Set<string>();
+  for (let i = 0; i < indices.length; i += 3) {
+    const [a, b, c] = [at(indices[i]!), at(indices[i + 1]!), at(indices[i + 2]!)];
+    const area = Math.hypot(...cross(sub(b, a), sub(c, a))) / 2;
+    if (area > 0.006 * extent * extent) for (const p of [a, b, c]) places.add(p.join());
+  }
+  return Uint8Array.from({ length: positions.length / 3 }, (_, i) => Number(places.has(at(i).join())));
+}
+
+function simplify(welded: Welded, total: number, target: number): Uint32Array {
+  const { positions, uvs, kinds, indices } = welded;
   if (indices.length / 3 <= target) return indices;
   const wanted = target * 3;
-  const error = 0.03;
-  let [result] = simplifier.simplifyWithAttributes(
-    indices,
-    positions,
-    3,
-    uvs,
-    2,
-    [0.3, 0.3],
-    null,
-    wanted,
-    error,
-    ["Prune"],
-  );
-  if (result.length > wanted * 1.1) {
-    [result] = simplifier.simplifyWithAttributes(
-      result,
+  const locked = panels(welded);
+  const reduce = (from: Uint32Array, weight: number, error: number, flags: string[]): Uint32Array =>
+    simplifier.simplifyWithAttributes(
+      from,
       positions,
       3,
       uvs,
       2,
-      [0.1, 0.1],
-      null,
+      [weight, weight],
+      locked,
       wanted,
-      0.05,
-      ["Permissive", "Prune"],
-    );
-  }
+      error,
+      flags,
+    )[0];
+  let result = reduce(indices, 0.3, 0.03, []);
+  if (result.length > wanted * 1.1) result = reduce(result, 0.1, 0.05, ["Permissive"]);
   if (result.length <= wanted * 1.25) return result;
   // What no careful simplification brings down (foliage): each material by itself, roughly.
   const parts: number[] = [];
   for (const kind of new Set(kinds)) {
     const own: number[] = [];
     for (let i = 0; i < result.length; i += 3) {
-      if (kinds[result[i]] === kind) own.push(result[i], result[i + 1], result[i + 2]);
+      if (kinds[result[i]!] === kind) own.push(result[i]!, result[i + 1]!, result[i + 2]!);
     }
     const share = Math.max(4, Math.floor((target * own.length) / result.length)) * 3;
     const [rough] = simplifier.simplifySloppy(new Uint32Array(own), positions, 3, null, share, 0.08);
