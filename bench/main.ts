@@ -31,15 +31,16 @@ import {
   compareVae,
   measureQuestion,
 } from "./speed.js";
+import { compareTraining, writeTraining } from "./training.js";
 
 const usage = `usage: npm run bench -- [--only NAME[,NAME]...] [--rounds N] [--threads N] [--memory ${presets.join("|")}]
                         [--json FILE] [--no-peer]
   by default: unet, vae, text, extract, question, memory, startup
   when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator),
-  rendering (the diorama's pictures)`;
+  rendering (the diorama's pictures), training (a step of each network of the standard recipe)`;
 
 const usual = ["unet", "vae", "text", "extract", "question", "memory", "startup"];
-const named = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering"];
+const named = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering", "training"];
 /** What needs diffusers beside it. */
 const compared = ["unet", "tap", "pair", "whole", "vae", "text", "extract"];
 
@@ -152,6 +153,8 @@ async function main(): Promise<void> {
   }
   const { only, rounds, threads, memory } = options;
   const wants = (...names: string[]) => names.some((name) => only.has(name));
+  if (wants("training")) await benchTraining(options);
+  if (only.size === 1 && wants("training")) return;
 
   const checkpoint = (name: string, dtype: "f32" | "f16") =>
     writeCheckpoint(place(`checkpoints/${name}`), {
@@ -298,6 +301,21 @@ async function main(): Promise<void> {
   } finally {
     started?.peer.end();
     await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function benchTraining({ rounds, threads, peer: wanted, json }: Options): Promise<void> {
+  const started = wanted ? await Peer.start("", threads, "training_peer") : undefined;
+  if (wanted && !started) note(`No peer: its columns are left out. To have them:\n  ${installPeer}`);
+  try {
+    const machine = describeMachine(threads);
+    console.log(`\n## Machine\n\n${writeMachine(machine, started?.info)}`);
+    const speeds = await compareTraining({ rounds, threads, peer: started?.peer, note });
+    console.log(`\n## Training\n\n${writeTraining(speeds)}`);
+    const report = { machine, peer: started?.info, rounds, training: speeds };
+    if (json) await writeFileAtomic(`${path.resolve(json)}`, `${JSON.stringify(report, undefined, 2)}\n`);
+  } finally {
+    started?.peer.end();
   }
 }
 

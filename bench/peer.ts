@@ -16,9 +16,9 @@ export interface PeerInfo {
   capability: string;
 }
 
-/** What the peer can do; see the head of peers/diffusers_peer.py. */
+/** What the peer can do; see the heads of peers/diffusers_peer.py and peers/training_peer.py. */
 export interface PeerWork {
-  work: "unet-tap" | "unet-pair" | "unet-whole" | "vae" | "text" | "extract";
+  work: string;
   /** Safetensors file with the tensors to work on. */
   inputs?: string;
   timestep?: number;
@@ -26,6 +26,10 @@ export interface PeerWork {
   image?: string;
   /** Where `extract` writes its features. */
   features?: string;
+  /** The stage of a recipe whose steps are done. */
+  stage?: object;
+  /** How many. */
+  steps?: number;
 }
 
 export class Peer {
@@ -40,10 +44,14 @@ export class Peer {
   }
 
   /** Starts the interpreter that the environment names; undefined when it names none. */
-  static async start(folder: string, threads: number): Promise<{ peer: Peer; info: PeerInfo } | undefined> {
+  static async start(
+    folder: string,
+    threads: number,
+    name: "diffusers_peer" | "training_peer" = "diffusers_peer",
+  ): Promise<{ peer: Peer; info: PeerInfo } | undefined> {
     const python = process.env[peerVariable];
     if (!python) return undefined;
-    const script = fileURLToPath(new URL("peers/diffusers_peer.py", import.meta.url));
+    const script = fileURLToPath(new URL(`peers/${name}.py`, import.meta.url));
     const limits = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
     const child = spawn(python, [script], {
       stdio: ["pipe", "pipe", "inherit"],
