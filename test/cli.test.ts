@@ -54,6 +54,7 @@ const verbs = [
   "attend",
   "score",
   "generate",
+  "diorama",
   "picture",
   "taps",
   "inspect",

@@ -14,7 +14,7 @@ const loader = pathToFileURL(path.join(root, "node_modules/tsx/dist/loader.mjs")
 const node = ["--conditions=source", "--import", loader];
 const run = promisify(execFile);
 
-const pages = ["README.md", "docs/features.md", "docs/attention.md", "docs/models.md"];
+const pages = ["README.md", "docs/features.md", "docs/attention.md", "docs/models.md", "docs/diorama.md"];
 
 interface Example {
   kind: "command" | "program";

@@ -38,13 +38,13 @@ export interface DrawOptions {
 
 /** Of 100 scenes of a split so many are made for each pattern; `place` is asked beside others. */
 export const patternShares = {
-  orientation: 21,
+  orientation: 24,
   relation: 20,
-  count: 14,
+  count: 13,
   colour: 11,
   state: 10,
-  presence: 9,
-  viewpoint: 6,
+  presence: 8,
+  viewpoint: 5,
   structure: 4,
   text: 3,
   object: 2,
