@@ -10,6 +10,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type * as room from "../src/diorama/index.js";
 import { type Item, type Rendering, type Stage, World } from "../src/diorama/index.js";
+import { type PackedMesh, readPack } from "../src/diorama/pack.js";
 import { DiffsightError } from "../src/index.js";
 import { bundle } from "./browser/bundle.js";
 import { hasChromium, launch, needsChromium } from "./browser/chromium.js";
@@ -74,7 +75,16 @@ describe("rendering", () => {
     const first = renderAll();
     expect(new Set(first).size).toBe(everything.length);
     expect(renderAll()).toEqual(first);
-    expect([...renderAll()].reverse()).toEqual([...first].reverse());
+    const backward = everything.map((_, i) => {
+      const from = everything.length - 1 - i;
+      return digest(world.render(everything[from]!, { size: sizes(from) }));
+    });
+    expect(backward.reverse()).toEqual(first);
+  });
+
+  it("has not changed: models were trained on these pixels", () => {
+    const all = createHash("sha256").update(renderAll().join()).digest("hex");
+    expect(all.slice(0, 16)).toBe("7540729409cce4f5");
   });
 
   it("calls no function that hosts may compute differently", () => {
@@ -230,6 +240,23 @@ describe("what cannot be drawn", () => {
   it("leaves out what reaches behind the camera", () => {
     const { visible } = world.render(stage([item("box", 9)]), { size: 64 });
     expect(visible.length).toBe(1);
+  });
+
+  it("is refused when the pack's index and bytes do not agree", () => {
+    const pack = readPack(readFileSync(source("../assets/diorama/world.bin")));
+    const changed = (change: (mesh: PackedMesh) => Partial<PackedMesh>) => {
+      const meshes = pack.index.meshes.map((mesh) =>
+        mesh.name === "box" ? { ...mesh, ...change(mesh) } : mesh,
+      );
+      return new World({ ...pack, index: { ...pack.index, meshes } });
+    };
+    const box = (other: World) => () => other.render(stage([item("box", 0.5)]), { size: 16 });
+    expect(box(changed(() => ({})))().visible.length).toBe(1);
+    expect(box(changed(({ indices }) => ({ indices: indices + 3 })))).toThrow(
+      /"box" has \d+ bytes instead of/,
+    );
+    expect(box(changed(({ at }) => ({ at: at + 1 })))).toThrow(/"box" names vertex/);
+    expect(box(changed(() => ({ at: 1e9 })))).toThrow(/its index names bytes/);
   });
 
   it("says where a missing pack was looked for", async () => {
