@@ -17,10 +17,13 @@ export type AttentionAlgorithm = "fused" | "explicit" | "kept";
 export interface Kernels {
   convolution(value: Value<"conv2d">): ConvolutionAlgorithm;
   attention(value: Value<"attention">): AttentionAlgorithm;
-  /** Of a convolution's grid: the runtime's transposed convolution, or one product over gathered rows. */
-  inputGradient?(value: Value<"conv2dInputGradient">): "transposed" | "gathered";
-  /** Of a convolution's weights: by what results saw of the grid, or by what the grid sees of the results. */
-  weightGradient?(value: Value<"conv2dWeightGradient">): "forward" | "back";
+  /** Of a convolution's grid: the runtime's transposed convolution, its convolution, or a product over gathered rows. */
+  inputGradient?(value: Value<"conv2dInputGradient">): "transposed" | "turned" | "gathered";
+  /**
+   * Of a convolution's weights: a product over rows that the results' cells saw of the grid, or the grid's cells see of
+   * the results' gradient; or over both, moved.
+   */
+  weightGradient?(value: Value<"conv2dWeightGradient">): "forward" | "back" | "split";
   /** Writes equal nodes once, for runtimes that are told to change nothing. */
   merges?: boolean;
   /** Whether a product is computed as the transpose of (bᵀ aᵀ). */
@@ -120,13 +123,12 @@ export const trainingKernels: Kernels = {
     if (value.attributes.groups > 1) return convolutionVaries(value) ? "columns" : "direct";
     return value.dims[2]! * value.dims[3]! <= smallGrid ? "gathered" : "direct";
   },
-  inputGradient: ({ dims }) => (dims[2]! * dims[3]! <= 4 * smallGrid ? "gathered" : "transposed"),
+  inputGradient: ({ dims }) => (dims[2]! * dims[3]! <= smallGrid ? "gathered" : "turned"),
   weightGradient({ dims, inputs }) {
     const [filters, channels] = dims as [number, number];
     const [, , height, width] = inputs[0]!.dims as [number, number, number, number];
-    return filters < channels || (filters === channels && height * width <= 4 * smallGrid)
-      ? "back"
-      : "forward";
+    if (height * width > smallGrid) return "split";
+    return filters <= channels ? "back" : "forward";
   },
   attention: () => "kept",
   turn: varies,
