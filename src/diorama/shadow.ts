@@ -62,8 +62,13 @@ export class ShadowMap {
       const dy = y + 0.5 - ay;
       let s = secondX * dx + secondY * dy;
       let t = thirdX * dx + thirdY * dy;
+      let inside = false;
       for (let at = y * side + x0; at <= y * side + x1; at++, s += secondX, t += thirdX) {
-        if (s < -1e-6 || t < -1e-6 || s + t > 1.000001) continue;
+        if (s < -1e-6 || t < -1e-6 || s + t > 1.000001) {
+          if (inside) break;
+          continue;
+        }
+        inside = true;
         const depth = depthA + s * depthB + t * depthC;
         if (depth > depths[at]!) depths[at] = depth;
       }
