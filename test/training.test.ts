@@ -157,7 +157,11 @@ describe("going on", () => {
     expect(files).toEqual(["step-00000014.safetensors", "step-00000016.safetensors"]);
     truncateSync(path.join(checkpoints, files[1]!), 1000);
     const notices: string[] = [];
-    const result = await train({ ...tiny(place, parse()), onNotice: (notice) => notices.push(notice) });
+    const result = await train({
+      ...tiny(place, parse()),
+      onNotice: (notice) => notices.push(notice),
+      onWarning: (warning) => notices.push(warning),
+    });
     expect(notices[0]).toMatch(/step-00000016.safetensors is damaged.*the one before/);
     expect(notices[1]).toMatch(/after step 14/);
     expect(bitsOf(result)).toBe(bitsOf((await undisturbed()).result));

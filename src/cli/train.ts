@@ -142,7 +142,7 @@ function printSummaries({ stages }: Recipe, summaries: readonly StageSummary[], 
       ];
       shell.line(`${name}: ${facts.join(", ")}; ${place}`);
     }
-    if (stages[i]!.kind === "export")
+    if (stages[i]!.kind === "export" && existsSync(join(folder, "unet")))
       shell.note(`  try: diffsight generate "a dog in a meadow" --model ${place} -o dog.png`);
   }
 }
@@ -164,9 +164,10 @@ function reporter(shell: Shell, { quiet = false }: TrainFlags) {
       else if (!live.drawn) shell.note(`${stage}: begins`);
       return;
     }
-    if (event.kind === "notice") {
+    if (event.kind === "notice" || event.kind === "warning") {
       live.clear();
-      shell.warn(event.message);
+      if (event.kind === "warning") shell.warn(event.message);
+      else shell.note(event.message);
       return;
     }
     const line = event.kind === "rows" ? rowsLine(event) : stepLine(event);
@@ -192,12 +193,12 @@ function stepLine(event: RecipeEvent & { kind: "step" }): string {
     Object.entries(numbers).map(([name, value]) => `${name} ${value.toPrecision(3)}`);
   return [
     `step ${step} of ${steps}`,
+    `${formatDuration(1000 * secondsLeft)} left`,
+    `${examplesPerSecond.toPrecision(3)} images a second`,
     `loss ${loss.toPrecision(4)}`,
     ...named(metrics),
     ...(validation
       ? [`validation ${[validation.loss.toPrecision(4), ...named(validation.metrics)].join(" ")}`]
       : []),
-    `${examplesPerSecond.toPrecision(3)} images a second`,
-    `${formatDuration(1000 * secondsLeft)} left`,
   ].join(", ");
 }

@@ -22,6 +22,7 @@ export interface MakeWeightsOptions {
   signal?: AbortSignal | undefined;
   onStep?: (event: TrainingEvent) => void;
   onNotice?: (message: string) => void;
+  onWarning?: (message: string) => void;
 }
 
 /** Random weights, and in their places those of other stages. @throws DiffsightError INIT */
@@ -63,7 +64,7 @@ function takeOver(
 /** Trains, or goes on training, and writes the weights. */
 export async function makeWeights(
   planned: PlannedTraining,
-  { threads, signal, onStep, onNotice }: MakeWeightsOptions,
+  { threads, signal, onStep, onNotice, onWarning }: MakeWeightsOptions,
 ): Promise<StageResult> {
   const { stage, module, task, config, settings, key, folder } = planned;
   await verifyData(planned, signal);
@@ -81,6 +82,7 @@ export async function makeWeights(
     signal,
     ...(onStep && { onStep }),
     ...(onNotice && { onNotice }),
+    ...(onWarning && { onWarning }),
   });
   const { steps, seconds, loss, validation } = trained;
   const weights = await writeWeights(planned, trained.weights);

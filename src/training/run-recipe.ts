@@ -26,7 +26,7 @@ export type RecipeEvent =
   | { kind: "stage"; name: string; index: number; stages: number; done: boolean }
   | ({ kind: "rows"; name: string } & DataEvent)
   | ({ kind: "step"; name: string } & TrainingEvent)
-  | { kind: "notice"; name: string; message: string };
+  | { kind: "notice" | "warning"; name: string; message: string };
 
 export interface RunOptions {
   /** The run's folder. */
@@ -72,6 +72,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<St
         signal,
         onStep: (event) => onEvent({ kind: "step", name, ...event }),
         onNotice: (message) => onEvent({ kind: "notice", name, message }),
+        onWarning: (message) => onEvent({ kind: "warning", name, message }),
       });
     } else if (!done) await makeExport(one, recipe, out);
     else if (!existsSync(modelFolder(out, name))) await publish(one, out);

@@ -55,7 +55,7 @@ export const settingsShape = {
       patience: whole.positive().optional(),
     })
     .optional(),
-  /** Steps between two checkpoints. */
+  /** Steps between two checkpoints; there is one every two minutes at least. */
   checkpoint: whole.positive().default(500),
   seed: whole.min(0).default(0),
 };

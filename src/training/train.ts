@@ -42,8 +42,10 @@ export interface TrainingRequest<Config> {
   threads: number;
   signal?: AbortSignal | undefined;
   onStep?: (event: TrainingEvent) => void;
-  /** What the user should know: a damaged checkpoint, where the run goes on. */
+  /** Told where the run goes on. */
   onNotice?: (message: string) => void;
+  /** Told of damaged checkpoints. */
+  onWarning?: (message: string) => void;
 }
 
 export interface TrainingResult {
@@ -58,6 +60,9 @@ export interface TrainingResult {
 
 /** Milliseconds between two drawings of the curve's file. */
 const redraw = 15_000;
+
+/** Milliseconds of work that a kill may cost at most, however long the steps are. */
+const mostLost = 120_000;
 
 /** Steps over which the speed is measured. */
 const recent = 30;
@@ -109,7 +114,7 @@ class Log {
 export async function train<Config>(request: TrainingRequest<Config>): Promise<TrainingResult> {
   const { module, task, config, data, settings, initial, key, folder, threads, signal } = request;
   const { steps, batch, optimizer, schedule, validation } = settings;
-  const { onStep = () => {}, onNotice = () => {} } = request;
+  const { onStep = () => {}, onNotice = () => {}, onWarning = () => {} } = request;
   const { layout } = planTraining(task, config, settings, initial);
   const arrays = sharedArrays(layout.length, settings.parts, settings.ema !== undefined);
   const checkpoints = join(folder, "checkpoints");
@@ -119,7 +124,7 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
   const run = { key, layout, arrays };
   let progress: RunProgress = { step: 0, seconds: 0, waited: 0 };
   const found = await loadCheckpoint(checkpoints, run, (broken) =>
-    onNotice(`${broken}: taking the one before.`),
+    onWarning(`${broken}: taking the one before.`),
   );
   if (found) progress = found;
   else {
@@ -132,6 +137,7 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
   const weightsNow = () => unflatten(layout, arrays.average ?? arrays.weights, initial);
 
   let saved = progress.step;
+  let savedAt = Date.now();
   const save = async () => {
     if (saved === progress.step) return;
     try {
@@ -142,6 +148,7 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
       throw failure(error.code, `Step ${progress.step} could not be saved: ${error.message} ${last}`, error);
     }
     saved = progress.step;
+    savedAt = Date.now();
     await log.draw({ now: true });
   };
 
@@ -207,7 +214,7 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
           secondsLeft: usual * (steps - progress.step),
           times: { ...scores.times, update },
         });
-        if (progress.step % settings.checkpoint === 0) await save();
+        if (progress.step % settings.checkpoint === 0 || Date.now() - savedAt > mostLost) await save();
         else await log.draw();
       }
       await save();
