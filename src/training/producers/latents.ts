@@ -7,7 +7,7 @@ import { vaePixels } from "../../image/index.js";
 import { readVaeConfig, vaeEncode } from "../../models/index.js";
 import { misuse, Tensor } from "../../tensor/index.js";
 import { defineProducer } from "../producer.js";
-import { autoencoderConfig, autoencoderWeights, latentScale } from "../tasks/autoencoder.js";
+import { autoencoderConfig, standardised } from "../tasks/autoencoder.js";
 import { latentColumn } from "../tasks/diffusion.js";
 import { checkPictures, picturesOf, roles, stacked } from "../tasks/pictures.js";
 import { scopeOf } from "../weights.js";
@@ -19,7 +19,7 @@ export const latentsConfig = z.strictObject({
 
 export type LatentsProduction = z.infer<typeof latentsConfig>;
 
-/** The means of the posteriors, scaled to a deviation of 1. Needs the data `pictures` and the model `vae`. */
+/** The means of the posteriors, standardised as they are in the exported autoencoder. Needs the data `pictures` and the model `vae`. */
 export const producer = defineProducer<LatentsProduction>({
   version: 1,
   config: latentsConfig,
@@ -34,9 +34,8 @@ export const producer = defineProducer<LatentsProduction>({
     checkPictures(pictures, side);
 
     const vae = readVaeConfig(json);
-    const scale = latentScale(trained.weights);
     const pixels = input("pixels", [batch, vae.inChannels, side, side]);
-    const { mean } = vaeEncode(scopeOf(autoencoderWeights(trained.weights)), vae, pixels);
+    const { mean } = vaeEncode(scopeOf(standardised(trained.weights)), vae, pixels);
     const dims = mean.dims.slice(1);
     const engine = await Engine.open({
       device: "cpu",
@@ -52,7 +51,7 @@ export const producer = defineProducer<LatentsProduction>({
       const filled = Array.from({ length: batch }, (_, i) => rows[Math.min(i, rows.length - 1)]!);
       const given = { pixels: stacked(picturesOf(pictures, filled).map(vaePixels)) };
       const found = (await program.run(given)).mean!.toFloat32();
-      return found.subarray(0, (found.length / batch) * rows.length).map((value) => value * scale);
+      return found.subarray(0, (found.length / batch) * rows.length);
     };
     return {
       count: pictures.rows,

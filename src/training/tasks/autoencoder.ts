@@ -1,22 +1,28 @@
 /** @file Learning to draw pictures from few numbers: AutoencoderKL. */
 
 import { z } from "zod";
-import { add, detach, exp, input, mul, type Value } from "../../graph/index.js";
+import { add, detach, exp, input, mul, reshape, sub, type Value } from "../../graph/index.js";
 import { vaePixels } from "../../image/index.js";
 import { initialise, readVaeConfig, vaeDecode, vaeEncode, vaeLayout } from "../../models/index.js";
 import { misuse, Tensor, type TorchGenerator } from "../../tensor/index.js";
 import { average, divergence, psnr, reconstructionLoss, sampled } from "../losses.js";
 import { defineTask, type Weights } from "../task.js";
 import { jsonFile, weightsFile } from "./exported.js";
-import { type NetworkJson, networkSchema } from "./networks.js";
+import { networkSchema } from "./networks.js";
 import { checkPictures, cutOut, picturesOf, roles, stacked } from "./pictures.js";
 
 const weight = z.number().min(0);
 
 export const autoencoderConfig = z.strictObject({
-  /** AutoencoderKL's config.json; its scaling_factor is learnt. */
+  /** AutoencoderKL's config.json; its scaling_factor will be 1. */
   network: networkSchema((json) => {
-    readVaeConfig(json);
+    const { quantConv, postQuantConv } = readVaeConfig(json);
+    if (!quantConv || !postQuantConv) {
+      throw misuse(
+        "CONFIG",
+        "use_quant_conv and use_post_quant_conv are needed: latents are standardised there.",
+      );
+    }
     if (!Number.isInteger(json.sample_size))
       throw misuse("CONFIG", "sample_size is needed: the side of the pictures.");
   }),
@@ -35,26 +41,48 @@ export const autoencoderConfig = z.strictObject({
 
 export type AutoencoderTraining = z.infer<typeof autoencoderConfig>;
 
-/** Not a part of the network: the logarithm of the latents' deviation, followed while it is trained. */
-const deviationKey = "latent_log_deviation";
+/** Not parts of the network: each latent channel's mean and logarithm of its deviation, followed while it is trained. */
+const statistics = { mean: "latent_mean", logDeviation: "latent_log_deviation" };
+const isStatistic = (key: string): boolean => Object.values(statistics).includes(key);
 
-/** What latents are multiplied with so that their deviation is 1: the config's scaling_factor. */
-export function latentScale(weights: Weights): number {
-  const logDeviation = weights.get(deviationKey);
-  if (!logDeviation) {
-    throw misuse("WEIGHT_MISSING", `These weights of an autoencoder have no "${deviationKey}".`);
+/**
+ * The network's own weights, with latents of mean 0 and deviation 1 in each channel: what is left of them after that is
+ * undone lies in the two 1x1 convolutions around the latents. Reconstructions stay as they are.
+ */
+export function standardised(weights: Weights): Map<string, Tensor> {
+  const numbers = (key: string): Float32Array => {
+    const tensor = weights.get(key);
+    if (!tensor) throw misuse("WEIGHT_MISSING", `These weights of an autoencoder have no "${key}".`);
+    return tensor.toFloat32().slice();
+  };
+  const means = numbers(statistics.mean);
+  const deviations = numbers(statistics.logDeviation).map(Math.exp);
+  const latents = means.length;
+
+  // 1. Moments: (mean - μ) / σ, and log variance - 2 log σ
+  const quant = { weight: numbers("quant_conv.weight"), bias: numbers("quant_conv.bias") };
+  deviations.forEach((deviation, channel) => {
+    for (let i = 0; i < 2 * latents; i++) quant.weight[channel * 2 * latents + i]! /= deviation;
+    quant.bias[channel] = (quant.bias[channel]! - means[channel]!) / deviation;
+    quant.bias[latents + channel]! -= 2 * Math.log(deviation);
+  });
+
+  // 2. Latents: σ z + μ
+  const post = { weight: numbers("post_quant_conv.weight"), bias: numbers("post_quant_conv.bias") };
+  for (let out = 0; out < latents; out++) {
+    for (let channel = 0; channel < latents; channel++) {
+      const at = out * latents + channel;
+      post.bias[out]! += post.weight[at]! * means[channel]!;
+      post.weight[at]! *= deviations[channel]!;
+    }
   }
-  return Math.exp(-Number(logDeviation.data[0]));
-}
 
-/** The config.json of what was learnt. */
-export function autoencoderJson({ network }: AutoencoderTraining, weights: Weights): NetworkJson {
-  return { _class_name: "AutoencoderKL", ...network, scaling_factor: latentScale(weights) };
-}
-
-/** The network's own weights. */
-export function autoencoderWeights(weights: Weights): Map<string, Tensor> {
-  return new Map([...weights].filter(([key]) => key !== deviationKey));
+  const own = new Map([...weights].filter(([key]) => !isStatistic(key)));
+  for (const [name, { weight, bias }] of Object.entries({ quant_conv: quant, post_quant_conv: post })) {
+    own.set(`${name}.weight`, Tensor.f32(own.get(`${name}.weight`)!.dims, weight));
+    own.set(`${name}.bias`, Tensor.f32(own.get(`${name}.bias`)!.dims, bias));
+  }
+  return own;
 }
 
 /**
@@ -85,7 +113,9 @@ export const task = defineTask<AutoencoderTraining>({
   config: autoencoderConfig,
 
   initial({ network }, random) {
-    return initialise(vaeLayout(network), random).set(deviationKey, Tensor.f32([1], [0]));
+    const zeros = Tensor.f32([readVaeConfig(network).latentChannels]);
+    const weights = initialise(vaeLayout(network), random);
+    return weights.set(statistics.mean, zeros).set(statistics.logDeviation, zeros);
   },
 
   graph({ config, w, batch, split }) {
@@ -100,10 +130,13 @@ export const task = defineTask<AutoencoderTraining>({
     const drawn = vaeDecode(w, vae, latent);
     const kl = divergence(posterior);
 
-    // The likelihood of the latents under a normal of that deviation, which moves nothing but the deviation.
-    const logDeviation = w.parameter(deviationKey, [1]);
-    const squares = average(mul(detach(posterior.mean), detach(posterior.mean)));
-    const unlikely = average(add(mul(mul(squares, exp(mul(logDeviation, -2))), 0.5), logDeviation));
+    // The likelihood of the latents under normals of that mean and deviation, which moves nothing else.
+    const perChannel = (key: string) => reshape(w.parameter(key, [vae.latentChannels]), [1, -1, 1, 1]);
+    const logDeviation = perChannel(statistics.logDeviation);
+    const offset = sub(detach(posterior.mean), perChannel(statistics.mean));
+    const unlikely = average(
+      add(mul(mul(mul(offset, offset), exp(mul(logDeviation, -2))), 0.5), logDeviation),
+    );
     const following = mul(unlikely, 1e-3); // small beside the rest, so that clipping the gradients does not see it
 
     const reconstruction = reconstructionLoss(drawn, pixels, config.loss);
@@ -114,8 +147,8 @@ export const task = defineTask<AutoencoderTraining>({
       metrics: { psnr: psnr(drawn, pixels), divergence: kl },
     };
   },
-  // One number among many: it may run ahead of them.
-  rule: (key) => (key === deviationKey ? { decay: false, scale: 5 } : {}),
+  // Few numbers: they may run ahead of the others.
+  rule: (key) => (isStatistic(key) ? { decay: false, scale: 5 } : {}),
 
   async open({ config, data }) {
     const { train, validation } = roles(data, "train", "validation");
@@ -140,10 +173,10 @@ export const task = defineTask<AutoencoderTraining>({
   },
 
   async export({ config, weights, dtype }) {
-    const network = autoencoderJson(config, weights);
+    const network = { _class_name: "AutoencoderKL", ...config.network, scaling_factor: 1 };
     const files = {
       "config.json": jsonFile(network),
-      "diffusion_pytorch_model.safetensors": weightsFile(autoencoderWeights(weights), dtype),
+      "diffusion_pytorch_model.safetensors": weightsFile(standardised(weights), dtype),
     };
     return [{ name: "vae", kind: ["diffusers", "AutoencoderKL"], files }];
   },
