@@ -1,5 +1,6 @@
 /** @file Which algorithm computes what: a fixed table of shapes, never timing at run time. */
 
+import type { Dims } from "../../tensor/index.js";
 import { isOp, type Value } from "../value.js";
 import { attentionVaries, convolutionVaries, varies } from "./threads.js";
 import type { WinogradPlan } from "./winograd.js";
@@ -114,21 +115,34 @@ export const fastKernels: Kernels = {
   turn: (value) => isOp(value, "matmul") && varies(value),
 };
 
-/** A grid so small that one product of a whole batch is faster than a convolution of each picture. */
+/** Grids so small that one product of a whole batch is faster than a convolution of each picture. */
 const smallGrid = 64;
 
-/** For training on CPU: weights change with each step, so that nothing about them is known beforehand. */
+/** Up to so many cells gradients are products too, where what they gather is the narrower side. */
+const middleGrid = 256;
+
+/** Which gradients of a convolution gather what its grid's cells see of the results' gradient. */
+function gathersBack(grid: Dims, weight: Dims): boolean {
+  const cells = grid[2]! * grid[3]!;
+  return cells <= middleGrid && weight[0]! <= weight[1]!;
+}
+
+/**
+ * For training on CPU, in sessions of one thread: weights change with each step, so that nothing about them is known
+ * beforehand. By measurement of whole steps of small networks.
+ */
 export const trainingKernels: Kernels = {
-  convolution(value) {
-    if (value.attributes.groups > 1) return convolutionVaries(value) ? "columns" : "direct";
-    return value.dims[2]! * value.dims[3]! <= smallGrid ? "gathered" : "direct";
+  convolution({ attributes, dims }) {
+    return attributes.groups === 1 && dims[2]! * dims[3]! <= smallGrid ? "gathered" : "direct";
   },
-  inputGradient: ({ dims }) => (dims[2]! * dims[3]! <= smallGrid ? "gathered" : "turned"),
+  inputGradient({ dims, inputs }) {
+    const isSmall = dims[2]! * dims[3]! <= smallGrid;
+    return isSmall || gathersBack(dims, inputs[1]!.dims) ? "gathered" : "turned";
+  },
   weightGradient({ dims, inputs }) {
-    const [filters, channels] = dims as [number, number];
-    const [, , height, width] = inputs[0]!.dims as [number, number, number, number];
-    if (height * width > smallGrid) return "split";
-    return filters <= channels ? "back" : "forward";
+    const grid = inputs[0]!.dims;
+    if (gathersBack(grid, dims)) return "back";
+    return grid[2]! * grid[3]! <= smallGrid ? "forward" : "split";
   },
   attention: () => "kept",
   turn: varies,
