@@ -164,9 +164,9 @@ function reporter(shell: Shell, { quiet = false }: TrainFlags) {
       else if (!live.drawn) shell.note(`${stage}: begins`);
       return;
     }
-    if (event.kind === "notice" || event.kind === "warning") {
+    if (event.kind === "notice") {
       live.clear();
-      if (event.kind === "warning") shell.warn(event.message);
+      if (event.warning) shell.warn(event.message);
       else shell.note(event.message);
       return;
     }

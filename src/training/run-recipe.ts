@@ -26,7 +26,7 @@ export type RecipeEvent =
   | { kind: "stage"; name: string; index: number; stages: number; done: boolean }
   | ({ kind: "rows"; name: string } & DataEvent)
   | ({ kind: "step"; name: string } & TrainingEvent)
-  | { kind: "notice" | "warning"; name: string; message: string };
+  | { kind: "notice"; name: string; message: string; warning: boolean };
 
 export interface RunOptions {
   /** The run's folder. */
@@ -71,8 +71,8 @@ export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<St
         threads,
         signal,
         onStep: (event) => onEvent({ kind: "step", name, ...event }),
-        onNotice: (message) => onEvent({ kind: "notice", name, message }),
-        onWarning: (message) => onEvent({ kind: "warning", name, message }),
+        onNotice: (message) => onEvent({ kind: "notice", name, message, warning: false }),
+        onWarning: (message) => onEvent({ kind: "notice", name, message, warning: true }),
       });
     } else if (!done) await makeExport(one, recipe, out);
     else if (!existsSync(modelFolder(out, name))) await publish(one, out);
