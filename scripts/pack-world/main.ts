@@ -198,9 +198,7 @@ for (const [name, choice] of Object.entries(models)) {
   }
   const { at, length: bytes, ...packed } = packShape(shape);
   const attach = { ...choice.attach };
-  if (entry.top !== undefined && entry.top > 0.1 * entry.size[1] && !attach.top) {
-    attach.top = [0, entry.top / entry.size[1], 0];
-  }
+  if (choice.seat && entry.top !== undefined) attach.top = [0, entry.top / entry.size[1], 0];
   index.meshes.push({
     name,
     at,

@@ -16,6 +16,8 @@ export interface ModelChoice extends Partial<ShapeOptions> {
   attach?: Partial<Record<AttachPoint, Triple>>;
   /** All of it mirrors the sky a little, or nothing; by default what its materials' names say. */
   gloss?: boolean;
+  /** Things rest on it where the catalogue says. */
+  seat?: boolean;
   /** Replaces materials' colours (sRGB). */
   paint?: Record<string, Triple>;
 }
@@ -34,7 +36,7 @@ export const models: Record<string, ModelChoice> = {
   "golden dog": { from: `${scopia}162`, crease: 80 },
   cat: { from: `${by}100`, crease: 80, attach: { head: [0, 0.95, 0.38] } },
   "grey cat": { from: `${scopia}161`, crease: 80 },
-  horse: { from: `${cc0}97`, crease: 80, attach: { head: [0, 0.97, 0.42] } },
+  horse: { from: `${cc0}97`, seat: true, crease: 80, attach: { head: [0, 0.97, 0.42] } },
   rabbit: { from: `${scopia}205`, crease: 80 },
   hen: { from: `${cc0}94`, crease: 80, attach: { head: [0, 0.98, 0.2] } },
   teddy: { from: `${cc0}51`, tint: /teddy/, crease: 80, attach: { head: [0, 0.97, 0] } },
@@ -67,22 +69,22 @@ export const models: Record<string, ModelChoice> = {
   motorbike: { from: `${scopia}173`, texture: 64, tint: /^tap/ },
   scooter: { from: `${kator}66`, tint: /^Yellow/ },
   bicycle: { from: `${by}88`, tint: /Material\.001/ },
-  tricycle: { from: `${scopia}189`, tint: /green-plastic/ },
+  tricycle: { from: `${scopia}189`, seat: true, tint: /green-plastic/ },
   biplane: { from: `${cc0}10` },
   "toy train": { from: `${by}106`, quarters: 1 },
   // Furniture
   chair: { from: `${by}18`, tint: /Child_chair/, attach: { top: [0, 0.48, 0.1] }, crease: 62 },
-  "wooden chair": { from: `${cc0}26` },
+  "wooden chair": { from: `${cc0}26`, seat: true },
   stool: { from: `${by}28`, tint: /Material\.001/, attach: { top: [0, 1, 0] }, crease: 62 },
-  armchair: { from: `${kator}47`, tint: /./, crease: 62 },
-  sofa: { from: `${kator}57`, tint: /./, crease: 62 },
-  bed: { from: `${by}77`, tint: /couch|^bed/ },
+  armchair: { from: `${kator}47`, seat: true, tint: /./, crease: 62 },
+  sofa: { from: `${kator}57`, seat: true, tint: /./, crease: 62 },
+  bed: { from: `${by}77`, seat: true, tint: /couch|^bed/ },
   "round table": { from: `${cc0}27`, attach: { top: [0, 1, 0] } },
   table: { from: `${scopia}39`, attach: { top: [0, 1, 0] } },
-  bench: { from: `${cc0}103`, tint: /green/ },
-  "deck chair": { from: `${cc0}65` },
+  bench: { from: `${cc0}103`, seat: true, tint: /green/ },
+  "deck chair": { from: `${cc0}65`, seat: true },
   lamp: { from: `${scopia}65`, tint: /lampshade/ },
-  piano: { from: `${cc0}30` },
+  piano: { from: `${cc0}30`, seat: true },
   tv: { from: `${cc0}22` },
   laptop: { from: `${by}99` },
   // Clothes and bags
