@@ -92,7 +92,7 @@ const nounTable = {
   van: { axes: both, painted: true, size: 105 },
   truck: { axes: both, size: 105 },
   bus: { plural: "buses", shows: "side", size: 112 },
-  motorbike: { axes: both, painted: true, size: 105 },
+  motorbike: { axes: side, shows: "side", painted: true, size: 105 },
   bicycle: { shows: "side", painted: true, size: 105 },
   tricycle: { axes: side, shows: "side", painted: true },
   plane: { mesh: "biplane", axes: side, shows: "side", size: 115 },
