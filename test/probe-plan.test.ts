@@ -59,7 +59,7 @@ describe("probes of the embedded world", () => {
     const events: string[] = [];
     const options = {
       out: path.join(folder, "run"),
-      threads: 2,
+      threads: 1,
       onEvent: (event: { kind: string; name: string; done?: boolean | number }) => {
         if (event.kind === "stage" && !event.done) events.push(event.name);
       },
@@ -94,7 +94,7 @@ describe("probes of the embedded world", () => {
     events.length = 0;
     expect(await runProbes(plan, options)).toEqual(outcomes);
     expect(events).toEqual([]);
-  }, 300_000);
+  }, 600_000);
 });
 
 function diffusion(more: object) {

@@ -13,6 +13,7 @@ import {
   clipVision,
   encodeImage,
   readAutoencoderConfig,
+  readClipConfig,
   readClipVisionConfig,
   visionPatches,
 } from "../../models/index.js";
@@ -160,7 +161,7 @@ const pictureOf = ({ rgb, side }: Scene) => ({ data: rgb, width: side, height: s
 async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
   const folder = await openModel(config.model);
   const json = await folder.json<{ vision_config?: unknown }>("config.json");
-  const network = readClipVisionConfig(json.vision_config ?? json);
+  const network = json.vision_config ? readClipConfig(json).vision : readClipVisionConfig(json);
   const preprocessor = readPreprocessorConfig(await folder.json("preprocessor_config.json"));
   const w = Scope.of(await folder.checkpoint(""));
   const build = (pixels: Value) => {
