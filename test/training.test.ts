@@ -1,7 +1,15 @@
 /** @file Training runs: their bits, their ends, and going on after every kind of accident. */
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -174,6 +182,17 @@ describe("going on", () => {
     const checkpoints = path.join(place, "checkpoints");
     for (const name of readdirSync(checkpoints)) writeFileSync(path.join(checkpoints, name), "{}");
     expect((await refusal(train(tiny(place, parse({ steps: 10 }))))).code).toBe("CHECKPOINT_BROKEN");
+  });
+
+  it("after a checkpoint that could not be written takes the one before", async () => {
+    const place = folder();
+    const obstacle = path.join(place, "checkpoints", "step-00000014.safetensors");
+    const onStep = ({ step }: TrainingEvent) =>
+      step === 10 && mkdirSync(path.join(obstacle, "full"), { recursive: true });
+    const error = await refusal(train({ ...tiny(place, parse()), onStep }));
+    expect(error.message).toMatch(/^Step 14 could not be saved: .* The checkpoint of step 7 is kept\.$/);
+    rmSync(obstacle, { recursive: true });
+    expect(bitsOf(await train(tiny(place, parse())))).toBe(bitsOf((await undisturbed()).result));
   });
 
   it("stops at a loss that is no number, names the step, and keeps what was before", async () => {

@@ -38,6 +38,10 @@ export interface StageEstimate {
   flops?: { total: number; perSecond: number };
 }
 
+/** What the runtime's memory takes beside the values in it, as a share of them; and the program itself, in bytes. */
+const slack = 1.25;
+const programBytes = 2e8;
+
 /** Loops and messages around the runs, as a share of them. */
 const overhead = 1.05;
 
@@ -73,7 +77,8 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
   } finally {
     await program.dispose();
   }
-  const session = liveBytes([plan.graph.loss, ...Object.values(plan.slopes)]) + 2 * 4 * plan.layout.length;
+  const live = liveBytes([plan.graph.loss, ...Object.values(plan.slopes)]);
+  const session = slack * live + 2 * 4 * plan.layout.length;
   const workers = Math.min(threads, settings.parts);
   const left = settings.steps - stepsDone(planned);
   const parts = left * settings.parts;
@@ -82,7 +87,7 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
   return {
     work,
     seconds: overhead * left * Math.ceil(settings.parts / workers) * (run / 1000),
-    memory: arrays * bytes + workers * session,
+    memory: programBytes + arrays * bytes + workers * session,
     disk: 9 * bytes,
     flops: { total: parts * plan.flops, perSecond: plan.flops / (run / 1000) },
   };

@@ -96,7 +96,13 @@ class Log {
 
   add(step: LoggedStep): void {
     this.#steps.push(step);
-    appendFileSync(this.#path, `${JSON.stringify(step)}\n`);
+    try {
+      appendFileSync(this.#path, `${JSON.stringify(step)}\n`);
+    } catch (cause) {
+      const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
+      const what = full ? "no space is left on the disk" : (cause as Error).message;
+      throw failure(full ? "DISK_FULL" : "FILE_WRITE", `${this.#path} could not be written: ${what}.`, cause);
+    }
   }
 
   async draw({ now = false } = {}): Promise<void> {
