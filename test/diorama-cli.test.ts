@@ -71,7 +71,7 @@ describe("diorama", () => {
 
   it.each<[string, string[], RegExp]>([
     ["no folder", [], /required option '-o, --out <folder>'/],
-    ["no count", ["-o", "x", "--count", "0"], /--count goes from 1 to 1000000, not 0/],
+    ["no count", ["-o", "x", "--count", "0"], /--count goes from 1 to 100000, not 0/],
     ["a size too small", ["-o", "x", "--size", "8"], /--size goes from 16 to 1024, not 8/],
     ["a negative seed", ["-o", "x", "--seed", "-1"], /--seed goes from 0 to/],
     ["an unknown split", ["-o", "x", "--split", "dev"], /train, validation, test, unseen/],

@@ -73,7 +73,7 @@ export function define(command: Command, shell: Shell): void {
   command.action((flags: DioramaFlags) => diorama(flags, shell));
 }
 
-const mostScenes = 1_000_000;
+const mostScenes = 100_000;
 const sheetTiles = 48;
 const sheetSide = 128;
 

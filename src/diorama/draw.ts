@@ -136,9 +136,7 @@ const draws: Record<Pattern, (random: Random, fresh: boolean) => Drawn> = {
     const other = random.pick(options);
     const shared = seenColours(noun).filter((colour) => seenColours(other).includes(colour));
     const [one, two] = random.shuffled(shared);
-    const mixed = fresh
-      ? random.shuffled([unseenColour(noun), one === unseenColour(noun) ? two! : one!])
-      : [one!, two!];
+    const mixed = fresh ? random.shuffled([unseenColour(noun), one!]) : [one!, two!];
     const things = [
       { ...plainThing(random, noun), colour: mixed[0]! },
       { ...plainThing(random, other), colour: mixed[1]! },
