@@ -56,6 +56,15 @@ describe("a written graph", () => {
     expect(facts({ y: x })).toMatchObject({ inputs: ["x"], outputs: ["y"], weights: [] });
   });
 
+  it("derives nothing from a weight that is given", () => {
+    const weight = parameter("w", [64, 64, 3, 3], "f32", { file: "model", offset: 0, length: 147456 });
+    const y = conv2d(input("grid", [1, 64, 32, 32]), weight, undefined, { padding: 1 });
+    expect(encodeGraph({ y }, { kernels: fastKernels }).derived.parts).toHaveLength(1);
+    const given = encodeGraph({ y }, { kernels: fastKernels, given: new Map([[weight, "w"]]) });
+    expect(given.derived.parts).toEqual([]);
+    expect(readOnnx(given.model).inputs).toEqual(["grid", "w"]);
+  });
+
   it("takes given values as inputs, and nothing that they are made of", () => {
     const { inputs, weights, nodes } = facts({ y: taps[3]! }, { given: new Map([[taps[2]!, "cut"]]) });
     expect(inputs).toEqual(["cut"]);

@@ -51,6 +51,15 @@ export function rangeLocation({ file, offset, length }: FileRange): string {
   return `${file}#${offset}+${length}`;
 }
 
+/** The same table where weights that are given have nothing derived beforehand from what the parameter was. */
+function forGiven(kernels: Kernels, given: ReadonlyMap<Value, string>): Kernels {
+  const convolution: Kernels["convolution"] = (value) => {
+    const algorithm = kernels.convolution(value);
+    return typeof algorithm === "object" && given.has(value.inputs[1]!) ? "direct" : algorithm;
+  };
+  return { ...kernels, convolution };
+}
+
 /**
  * Writes the values as one ONNX model. Only what they need is in it.
  * @param outputs name of each output -> its value
@@ -59,13 +68,14 @@ export function encodeGraph(
   outputs: Readonly<Record<string, Value>>,
   {
     given = new Map(),
-    kernels = plainKernels,
+    kernels: table = plainKernels,
     locate = (file) => file,
     handed = false,
     derivedLocation = "derived",
     placed = new Map(),
   }: EncodeOptions = {},
 ): EncodedGraph {
+  const kernels = forGiven(table, given);
   const to = new Emitter(derivedLocation, kernels.merges);
   const inputs: OnnxValue[] = [];
   const ranges: FileRange[] = [];
