@@ -413,6 +413,18 @@ describe("the recipes", () => {
     expect(byName[stage.task]!.config.safeParse(stage.config).error).toBeUndefined();
   });
 
+  it.each(recipes.filter(({ stages }) => stages.some(({ name }) => name === "control")))(
+    "$name: the control sees as many pictures as the U-Net, with the same mixture of texts",
+    ({ stages }) => {
+      const trained = stages.filter((stage) => stage.kind === "train");
+      const named = (name: string) => trained.filter((stage) => stage.name.replace("-hidden", "") === name);
+      const seen = (name: string) => named(name).reduce((sum, { steps, batch }) => sum + steps * batch, 0);
+      expect(seen("control")).toBe(seen("sd"));
+      for (const { config } of named("control"))
+        expect(config.prompts).toEqual(named("sd")[0]!.config.prompts);
+    },
+  );
+
   const unets = stages.filter(({ stage }) => stage.task === "diffusion");
   it.each(unets)(
     "$recipe: $name has every tap of the paper's Table 1, U-L1 on the 8 x 8 grid",
