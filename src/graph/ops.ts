@@ -1,7 +1,7 @@
 /** @file The operations: each function checks its shapes and returns a new value. */
 
 import { byteSize, count, type Dims, type DType, formatDims, Tensor } from "../tensor/index.js";
-import { axisOf, isVector, mismatch, node, shapes } from "./node.js";
+import { axisOf, isVector, mismatch, node, shapes } from "./construct.js";
 import type { OpAttributes, Padding, Storage, Value } from "./value.js";
 
 // Leaves

@@ -1,7 +1,7 @@
 /** @file Operations that only gradients are made of: kernels of their own, or numbers that the forward part has already. */
 
 import type { Dims } from "../../tensor/index.js";
-import { node } from "../node.js";
+import { node } from "../construct.js";
 import type { OpAttributes, Value } from "../value.js";
 
 /** The gradient of a convolution's grid. dy [B, C', H', W'], weight [C', C / groups, kh, kw] -> dims [B, C, H, W] */
