@@ -83,7 +83,7 @@ describe("the packed package", () => {
     ]) {
       expect(paths).toContain(wanted);
     }
-    const others = paths.filter((file) => !/^(dist|assets|docs)\//.test(file)).sort();
+    const others = paths.filter((file) => !/^(dist|assets|docs|recipes)\//.test(file)).sort();
     expect(others).toEqual(["LICENSE", "NOTICE", "README.md", "package.json"]);
     expect(paths.filter((file) => /test|golden|(?<!\.d)\.ts$|\.map$/.test(file))).toEqual([]);
   });

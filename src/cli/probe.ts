@@ -25,6 +25,7 @@ interface ProbeFlags extends OutputFlags {
   scenes: number;
   pairs: number;
   seeds: number;
+  steps?: number;
   tuning?: boolean;
   threads: number;
   json?: boolean;
@@ -74,7 +75,13 @@ export function define(command: Command, shell: Shell): void {
     )
     .option("--guidance <s>", "of features with a prompt; repeatable (default: 1, 4)", list(realNumber))
     .optionsGroup("How much:")
-    .option("--scenes <n>", "pictures that the heads learn from", wholeNumber, 10_000)
+    .option(
+      "--scenes <n>",
+      "pictures that the heads learn from; a fifth as many judge them",
+      wholeNumber,
+      10_000,
+    )
+    .option("--steps <n>", "updates of each head (default: 1200)", wholeNumber)
     .option("--pairs <n>", "twins of each pattern", wholeNumber, 300)
     .option("--seeds <n>", "heads for each way of seeing", wholeNumber, 1)
     .addOption(new Option("--tuning", "judge by validation scenes: for whoever still chooses among settings"))
@@ -102,6 +109,13 @@ function promptKind(text: string): string {
   throw new InvalidArgumentError(`Allowed are ${prompts.join(", ")}.`);
 }
 
+/** Settings of a head with other steps than usual. */
+function shortened(steps: number): NonNullable<ProbePlan["settings"]> {
+  if (steps < 1) throw misuse("RANGE", `--steps must be at least 1, not ${steps}.`);
+  const warmup = Math.min(50, Math.floor(steps / 10));
+  return { steps, schedule: { kind: "cosine", warmup, hold: 0, to: 0 } };
+}
+
 /** The ways of seeing that the flags ask for. */
 function planOf(flags: ProbeFlags, clips: readonly [string, string][]): ProbePlan {
   const { model = embeddedFolder, scenes, pairs, seeds, tuning = false } = flags;
@@ -117,7 +131,14 @@ function planOf(flags: ProbeFlags, clips: readonly [string, string][]): ProbePla
       }),
     );
   return {
-    scenes: { train: scenes, twins: pairs },
+    scenes: {
+      train: scenes,
+      validation: Math.ceil(scenes / 10),
+      test: Math.ceil(scenes / 5),
+      unseen: Math.ceil(scenes / 20),
+      twins: pairs,
+    },
+    ...(flags.steps !== undefined && { settings: shortened(flags.steps) }),
     seeds,
     tuning,
     features: {
