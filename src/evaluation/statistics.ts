@@ -135,7 +135,7 @@ export function binomialTest(successes: number, count: number): number {
   return Math.min(1, 2 * tail);
 }
 
-/** The mean of estimates of separate items (a macro mean), by the normal approximation of their intervals. */
+/** The mean of shares of separate items (a macro mean), by the normal approximation of their intervals; 0 to 1. */
 export function macroMean(estimates: readonly Estimate[]): Estimate {
   if (estimates.length === 0) throw misuse("RANGE", "A mean needs at least one estimate.");
   const n = estimates.length;
@@ -143,8 +143,8 @@ export function macroMean(estimates: readonly Estimate[]): Estimate {
   const spread = Math.sqrt(estimates.reduce((sum, one) => sum + ((one.high - one.low) / 2) ** 2, 0)) / n;
   return {
     value,
-    low: value - spread,
-    high: value + spread,
+    low: Math.max(0, value - spread),
+    high: Math.min(1, value + spread),
     count: estimates.reduce((sum, one) => sum + one.count, 0),
   };
 }

@@ -71,7 +71,9 @@ function accuracyTable(ways: readonly Way[], patterns: readonly string[], judge:
     Math.max(...ways.map((_, i) => of(i)?.value ?? 0));
   const cell = (of: (i: number) => Estimate | undefined, i: number): Cell => {
     const value = of(i);
-    return value ? { html: shown(value), best: value.value === best(of) } : { html: "" };
+    if (!value) return { html: "" };
+    const alike = ways.every((_, j) => of(j)?.value === value.value);
+    return { html: shown(value), best: !alike && value.value === best(of) };
   };
   const rows = ways.map(({ name }, i) => [
     name,
@@ -234,9 +236,8 @@ function csvOf(
   }[],
 ): string {
   const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = ways.flatMap(({ name, ...sets }) =>
-    Object.entries(sets).flatMap(([set, one]) => {
-      const { patterns, macro } = one as ReturnType<Judge>;
+  const lines = ways.flatMap(({ name, twins, test, unseen }) =>
+    Object.entries({ twins, test, unseen }).flatMap(([set, { patterns, macro }]) => {
       return Object.entries({ mean: macro, ...patterns }).map(([pattern, { value, low, high, count }]) =>
         [quoted(name), set, pattern, value, low, high, count].join(","),
       );
