@@ -1,7 +1,8 @@
 /** @file Pairs that CLIP cannot tell apart, by its embeddings and by their pixels. */
 
 import { describe, expect, it } from "vitest";
-import { blindPairs, changedPixels, magnitude } from "../src/evaluation/index.js";
+import { blindPairs, changedPixels } from "../src/evaluation/index.js";
+import { normMap } from "../src/image/index.js";
 import { Tensor } from "../src/tensor/index.js";
 
 const vector = (...values: number[]) => Tensor.f32([values.length], values);
@@ -34,9 +35,9 @@ describe("pairs", () => {
   });
 });
 
-describe("magnitude", () => {
+describe("a norm map", () => {
   it("is the length of each place's vector", () => {
-    const lengths = magnitude(Tensor.f32([1, 2, 1, 2], [3, 0, 4, 1]));
+    const lengths = normMap(Tensor.f32([1, 2, 1, 2], [3, 0, 4, 1]));
     expect(lengths).toMatchObject({ dims: [1, 2] });
     expect([...lengths.toFloat32()]).toEqual([5, 1]);
   });

@@ -80,16 +80,6 @@ function column(values: number[], bits: number): Uint8Array {
   return bytes;
 }
 
-function join(parts: Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
 /** Vertices in the order of their first use, everything quantised. */
 function packShape(shape: Shape) {
   const order: number[] = [];
@@ -140,7 +130,7 @@ function packShape(shape: Shape) {
       : []),
   ];
   return {
-    ...store(join(parts)),
+    ...store(Buffer.concat(parts)),
     vertices: order.length,
     indices: codes.length,
     low: low.map((x) => round(x, 5)) as Triple,
@@ -253,7 +243,7 @@ const json = new TextEncoder().encode(JSON.stringify(index));
 const body = new Uint8Array(4 + json.length + length);
 new DataView(body.buffer).setUint32(0, json.length, true);
 body.set(json, 4);
-body.set(join(blobs), 4 + json.length);
+body.set(Buffer.concat(blobs), 4 + json.length);
 const packed = zlibSync(body, { level: 9 });
 const file = new Uint8Array(16 + packed.length);
 file.set(new TextEncoder().encode(magic));
@@ -268,7 +258,7 @@ const deflated = (bytes: Uint8Array) => zlibSync(bytes, { level: 9 }).length;
 const ofTextures = textures.reduce((sum, { length: bytes }) => sum + bytes, 0);
 console.error(
   `${index.meshes.length} meshes, ${textures.length} textures, ${index.panoramas.length} panoramas: ${file.length} bytes; ` +
-    `deflated: index ${deflated(json)}, models ${deflated(join(blobs).subarray(0, meshBytes))} (raw ${meshBytes}, textures ${ofTextures}), panoramas ${deflated(join(blobs).subarray(meshBytes))}`,
+    `deflated: index ${deflated(json)}, models ${deflated(Buffer.concat(blobs).subarray(0, meshBytes))} (raw ${meshBytes}, textures ${ofTextures}), panoramas ${deflated(Buffer.concat(blobs).subarray(meshBytes))}`,
 );
 
 if (!only) {

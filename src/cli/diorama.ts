@@ -2,26 +2,24 @@
 
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import type { Pattern, SceneRecord, Split, TwinExample } from "../diorama/index.js";
+import {
+  example,
+  type Pattern,
+  patterns,
+  type SceneRecord,
+  type Split,
+  sceneRecord,
+  splits,
+  type TwinExample,
+  twinExample,
+  twinPatterns,
+  twinRecords,
+  World,
+} from "../diorama/index.js";
 import type { RgbImage, Tile } from "../image/index.js";
 import { aborted, misuse } from "../tensor/index.js";
 import { examples, outputFlags, wholeNumber } from "./flags.js";
 import type { OutputFlags, Shell } from "./shell.js";
-
-const splits = ["train", "validation", "test", "unseen"] as const satisfies readonly Split[];
-const patterns = [
-  "orientation",
-  "presence",
-  "state",
-  "count",
-  "relation",
-  "colour",
-  "structure",
-  "text",
-  "viewpoint",
-  "object",
-  "place",
-] as const satisfies readonly Pattern[];
 
 interface DioramaFlags extends OutputFlags {
   out: string;
@@ -84,9 +82,6 @@ async function diorama(flags: DioramaFlags, shell: Shell): Promise<void> {
   checkRange("--from", from, 0, Number.MAX_SAFE_INTEGER - mostScenes);
   checkRange("--seed", seed, 0, Number.MAX_SAFE_INTEGER);
   checkRange("--size", size, 16, 1024);
-  const { World, example, twinExample, sceneRecord, twinRecords, twinPatterns } = await import(
-    "../diorama/index.js"
-  );
   const asked = pattern ? [pattern] : twinPatterns(split);
   if (!twinPatterns(split).includes(asked[0]!))
     throw misuse(

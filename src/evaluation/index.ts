@@ -7,6 +7,7 @@ export * from "./probe/head.js";
 export * from "./probe/looks.js";
 export * from "./probe/plan.js";
 export * from "./probe/probe.js";
+export { probeRegistry } from "./probe/registry.js";
 export * from "./probe/report.js";
 export * from "./probe/rows.js";
 export { dotChart, heatMap, percent, type Series } from "./report/charts.js";

@@ -1,5 +1,6 @@
 /** @file How alike features are: CKA of two encoders, cosines of pictures, norms and register tokens. */
 
+import { normMap } from "../image/index.js";
 import { formatDims, misuse, Tensor } from "../tensor/index.js";
 
 function matrix(x: Tensor, name: string): { values: Float32Array; rows: number; columns: number } {
@@ -62,7 +63,8 @@ export function cka(x: Tensor, y: Tensor, { debiased = false } = {}): number {
     throw misuse("SHAPE", `CKA needs equal rows, not ${formatDims(x.dims)} and ${formatDims(y.dims)}.`);
   if (debiased && n < 4) throw misuse("SHAPE", `The debiased CKA needs at least four rows, not ${n}.`);
   const [k, l] = [gram(x, "x", { centred: !debiased }), gram(y, "y", { centred: !debiased })];
-  if (!debiased) return dot(k, l) / Math.sqrt(dot(k, k) * dot(l, l));
+  // Products of centred rows cannot oppose each other; rounding of near zeros can.
+  if (!debiased) return Math.max(0, dot(k, l)) / Math.sqrt(dot(k, k) * dot(l, l));
   for (const g of [k, l]) for (let i = 0; i < n; i++) g[i * n + i] = 0;
   const [kl, kk, ll] = [unbiasedHsic(k, l, n), unbiasedHsic(k, k, n), unbiasedHsic(l, l, n)];
   return kl / Math.sqrt(kk * ll);
@@ -114,15 +116,8 @@ export interface NormStatistics {
 export function normStatistics(grid: Tensor, { times = 4 } = {}): NormStatistics {
   if (grid.dims.length !== 3)
     throw misuse("SHAPE", `Features of one picture are [C, H, W], not ${formatDims(grid.dims)}.`);
-  const channels = grid.dims[0]!;
-  const places = grid.dims[1]! * grid.dims[2]!;
-  const values = grid.toFloat32();
-  const norms = new Float64Array(places);
-  for (let c = 0; c < channels; c++)
-    for (let i = 0; i < places; i++) norms[i]! += values[c * places + i]! ** 2;
-  norms.forEach((square, i) => {
-    norms[i] = Math.sqrt(square);
-  });
+  const norms = Float64Array.from(normMap(grid).toFloat32());
+  const places = norms.length;
   const mean = norms.reduce((a, b) => a + b, 0) / places;
   const deviation = Math.sqrt(norms.reduce((sum, norm) => sum + (norm - mean) ** 2, 0) / places);
   const sorted = norms.slice().sort();

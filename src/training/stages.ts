@@ -71,6 +71,7 @@ function keysOf(roles: Readonly<Record<string, string>>, done: ReadonlyMap<strin
  */
 export async function planStages(recipe: Recipe, out: string, registry: Registry): Promise<PlannedStage[]> {
   const done = new Map<string, PlannedStage>();
+  const sources = new Map<string, Promise<string> | undefined>();
   for (const [i, stage] of recipe.stages.entries()) {
     const at = ["stages", i];
     const needs = new Map(references(stage).map(({ name }) => [name, done.get(name)!]));
@@ -86,7 +87,10 @@ export async function planStages(recipe: Recipe, out: string, registry: Registry
       );
       const config = checked(producer.config, stage.config, [...at, "config"]);
       const { version } = producer;
-      const source = await producer.source?.(config);
+      // A model or a world that many stages share is hashed once.
+      const from = contentKey([stage.producer, config]);
+      if (!sources.has(from)) sources.set(from, producer.source?.(config));
+      const source = await sources.get(from);
       const [data, models] = [keysOf(stage.data, done), keysOf(stage.models, done)];
       const identity = { kind: "data", producer: stage.producer, version, source, config, data, models };
       done.set(stage.name, {

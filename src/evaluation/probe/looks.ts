@@ -2,7 +2,8 @@
 
 import type { DiffusionEncoder } from "../../diffusion/index.js";
 import { example, plural, type Split, shown, World } from "../../diorama/index.js";
-import { aborted, type DiffsightError, Tensor } from "../../tensor/index.js";
+import { normMap } from "../../image/index.js";
+import { aborted, type DiffsightError, type Tensor } from "../../tensor/index.js";
 import { type Pointing, pointing } from "../pointing.js";
 import { type Estimate, meanOf, share } from "../statistics.js";
 
@@ -37,20 +38,6 @@ export interface Looks {
   questions: LooksAt;
   /** The same with the question of another scene, against what this scene's question asks about: not looking would do as well. */
   others: LooksAt;
-}
-
-/** Lengths of the vectors at each place: [C, H, W] -> [H, W] */
-export function magnitude(features: Tensor): Tensor {
-  const [channels, height, width] = features.dims.slice(-3) as [number, number, number];
-  const values = features.toFloat32();
-  const places = height * width;
-  const lengths = new Float32Array(places);
-  for (let i = 0; i < places; i++) {
-    let sum = 0;
-    for (let c = 0; c < channels; c++) sum += values[c * places + i]! ** 2;
-    lengths[i] = Math.sqrt(sum);
-  }
-  return Tensor.f32([height, width], lengths);
 }
 
 function summary(found: readonly Pointing[]): LooksAt {
@@ -114,7 +101,7 @@ export async function looks(eye: DiffusionEncoder, options: LooksOptions = {}): 
         prompt,
         signal,
       };
-      return magnitude((await eye.encode(image, request)).features);
+      return normMap((await eye.encode(image, request)).features);
     };
     point(await change(main.question), main.about, questions!);
     if (before !== undefined && before !== main.question) point(await change(before), main.about, others!);

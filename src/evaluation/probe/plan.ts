@@ -5,13 +5,11 @@ import { Store } from "../../data/index.js";
 import { vocabulary } from "../../diorama/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
-  builtIn,
   isTraining,
   type PlannedStage,
   parseRecipe,
   planStages,
   type Recipe,
-  type Registry,
   type RunOptions,
   readWeights,
   runRecipe,
@@ -20,15 +18,7 @@ import {
 import type { featuresSchema } from "./features.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
-
-const module = (name: string) =>
-  new URL(`./${name}.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url).href;
-
-/** What recipes of probes can name, beside all that others can. */
-export const probeRegistry: Registry = {
-  tasks: { ...builtIn.tasks, probe: module("task") },
-  producers: { ...builtIn.producers, features: module("features") },
-};
+import { probeRegistry } from "./registry.js";
 
 /** How many pictures there are of each kind. */
 export interface ProbeScenes {
@@ -157,13 +147,11 @@ export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<P
   if (Object.keys(plan.features).length === 0) throw misuse("PROBE", "No features are named.");
   const registry = probeRegistry;
   const data = [...sceneStages(plan), ...featureStages(plan)];
-  await runRecipe(recipeOf(data), { ...options, registry });
+  const made = await runRecipe(recipeOf(data), { ...options, registry });
 
   // The columns are known now, and so are the heads.
-  const places = new Map(
-    (await planStages(recipeOf(data), options.out, registry)).map((one) => [one.stage.name, one]),
-  );
-  const open = (name: string) => Store.open(places.get(name)!.folder);
+  const folders = new Map(made.map(({ name, folder }) => [name, folder]));
+  const open = (name: string) => Store.open(folders.get(name)!);
   const columns = (name: string) => {
     using store = open(`${name}-train`);
     return Object.keys(store.columns);

@@ -14,7 +14,7 @@ import {
 import { compare, type Estimate, macroMean, type PairedComparison, share } from "../statistics.js";
 import type { HeadConfig } from "./head.js";
 import { head } from "./head.js";
-import { askedSchema } from "./rows.js";
+import { probeRegistry } from "./registry.js";
 import { headInputs, type Items, itemsOf, Reader, task } from "./task.js";
 
 /** Questions answered at once. */
@@ -62,9 +62,9 @@ export async function answers(
   return found;
 }
 
-function answerOf({ store, questions }: Items, i: number, probability: number): Answer {
-  const { row, question } = questions[i]!;
-  const { pair, unseen } = askedSchema.parse(store.line(row));
+function answerOf({ questions }: Items, i: number, probability: number): Answer {
+  const { row, question, line } = questions[i]!;
+  const { pair, unseen } = line;
   return {
     pattern: question.pattern,
     probability,
@@ -109,7 +109,7 @@ export async function probe(request: ProbeRequest): Promise<Record<string, Answe
   const settings = { ...defaultSettings, ...request.settings };
   const { weights } = await train({
     name: "probe",
-    module: new URL(import.meta.url.endsWith(".ts") ? "./task.ts" : "./task.js", import.meta.url).href,
+    module: probeRegistry.tasks.probe!,
     task,
     config,
     data: { train: request.train, validation: request.validation },

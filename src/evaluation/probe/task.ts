@@ -25,7 +25,7 @@ const scaleRows = 512;
 /** A store's questions, one after another: several may be about one row. */
 export interface Items {
   store: Store;
-  questions: readonly { row: number; question: Question }[];
+  questions: readonly { row: number; question: Question; line: AskedRow }[];
 }
 
 /** @throws DiffsightError STORE_LINE when a line holds no questions */
@@ -34,7 +34,7 @@ export function itemsOf(store: Store): Items {
   for (let row = 0; row < store.rows; row++) {
     const { success, data } = askedSchema.safeParse(store.line(row));
     if (!success) throw failure("STORE_LINE", `${store.folder}: row ${row} asks nothing.`);
-    for (const question of (data as AskedRow).questions) questions.push({ row, question });
+    for (const question of data.questions) questions.push({ row, question, line: data });
   }
   if (questions.length === 0) throw misuse("DATA_EMPTY", `${store.folder} holds no question.`);
   return { store, questions };
