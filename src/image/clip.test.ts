@@ -22,9 +22,7 @@ describe("preprocessor configs", () => {
 
   it("of SigLIP: squashed to a square, no crop, mean and deviation of a half", () => {
     const config = readPreprocessorConfig({
-      do_center_crop: null,
-      image_mean: [0.5, 0.5, 0.5],
-      image_std: [0.5, 0.5, 0.5],
+      image_processor_type: "SiglipImageProcessor",
       size: { height: 10, width: 12 },
     });
     const pixels = clipPixels(blankImage(30, 7, [255, 0, 255]), config);
@@ -35,6 +33,7 @@ describe("preprocessor configs", () => {
 
   it("of DINOv2: a crop smaller than the resized picture", () => {
     const config = readPreprocessorConfig({
+      image_processor_type: "BitImageProcessor",
       size: { shortest_edge: 32 },
       crop_size: { height: 28, width: 28 },
       do_rescale: false,
@@ -44,6 +43,20 @@ describe("preprocessor configs", () => {
     expect(pixels.dims).toEqual([1, 3, 28, 28]);
     expect(pixels.data[0]).toBe(7);
     expect(clipPixels(blankImage(50, 40), config, "squash").dims).toEqual([1, 3, 28, 28]);
+  });
+
+  it("of LLaVA: filled up to a square with the mean colour, when the file says so", () => {
+    const config = {
+      image_processor_type: "LlavaImageProcessorFast",
+      do_resize: false,
+      do_center_crop: false,
+    };
+    const padded = clipImage(blankImage(5, 9), readPreprocessorConfig({ ...config, do_pad: true }));
+    expect([padded.width, padded.height, ...padded.data.subarray(0, 3)]).toEqual([9, 9, 122, 116, 104]);
+    expect(clipImage(blankImage(5, 9), readPreprocessorConfig(config))).toMatchObject({
+      width: 5,
+      height: 9,
+    });
   });
 
   it("leave the size alone when nothing is to be resized or cropped", () => {
@@ -57,7 +70,9 @@ describe("preprocessor configs", () => {
     [{ size: { longest_edge: 5 } }, /size/],
     [{ crop_size: { height: 5 } }, /crop_size/],
     [{ image_mean: [0.5] }, /image_mean/],
-    [{ do_pad: true }, /do_pad/],
+    [{ do_pad: true }, /do_pad: CLIPImageProcessor does not pad/],
+    [{ image_processor_type: "ViTImageProcessor" }, /ViTImageProcessor is none of CLIPImageProcessor, /],
+    [{ image_processor_type: "toString" }, /toString is none of/],
     [7, /the file/],
   ])("are refused by the name of the field: %j", (json, message) => {
     expect(() => readPreprocessorConfig(json)).toThrow(message);

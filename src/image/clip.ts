@@ -1,10 +1,11 @@
-/** @file Pixels for CLIP and its kin, as a `preprocessor_config.json` asks (transformers `CLIPImageProcessorPil`). */
+/** @file Pixels for CLIP and its kin, as a `preprocessor_config.json` asks (transformers' processors of the PIL backend). */
 
 import { z } from "zod";
 import { failure, type Tensor } from "../tensor/index.js";
 import { coveringSize, cropCentre, type Fit, padToSquare, type Size } from "./fit.js";
 import type { Colour, RgbImage } from "./image.js";
 import { type ByteTables, planes } from "./planes.js";
+import { processorDefaults } from "./processors.js";
 import { type ResizeFilter, resize } from "./resize.js";
 
 /** PIL's numbers of the filters. */
@@ -17,35 +18,35 @@ const triple = z.tuple([z.number(), z.number(), z.number()]);
 /** Older files give a plain number: the short side of `size`, both sides of `crop_size`. */
 const schema = z.object({
   do_resize: z.boolean().default(true),
-  size: z
-    .union([
-      z.strictObject({ shortest_edge: side }),
-      rectangle,
-      side.transform((n) => ({ shortest_edge: n })),
-    ])
-    .default({ shortest_edge: 224 }),
+  size: z.union([
+    z.strictObject({ shortest_edge: side }),
+    rectangle,
+    side.transform((n) => ({ shortest_edge: n })),
+  ]),
   resample: z.literal([1, 2, 3]).default(3),
-  do_center_crop: z.boolean().nullish().default(true),
+  do_center_crop: z.boolean().nullish(),
   crop_size: z
     .union([rectangle, side.transform((n) => ({ height: n, width: n }))])
     .default({ height: 224, width: 224 }),
   do_rescale: z.boolean().default(true),
   rescale_factor: z.number().default(1 / 255),
   do_normalize: z.boolean().nullish().default(true),
-  image_mean: triple.default([0.48145466, 0.4578275, 0.40821073]),
-  image_std: triple.default([0.26862954, 0.26130258, 0.27577711]),
-  do_pad: z.literal(false).nullish(),
+  image_mean: triple,
+  image_std: triple,
+  /** LLaVA's alone: filled up to a square first. */
+  do_pad: z.boolean().nullish(),
 });
 
 /** How an image becomes numbers; fields as in `preprocessor_config.json`. */
 export type PreprocessorConfig = z.output<typeof schema>;
 
 /**
- * Reads a `preprocessor_config.json`; what it leaves out is CLIP's own.
+ * Reads a `preprocessor_config.json`; what it leaves out is its own kind's (CLIP's, DINOv2's, LLaVA's or SigLIP's).
  * @throws DiffsightError CONFIG that names the fields that are wrong or not supported
  */
 export function readPreprocessorConfig(json: unknown): PreprocessorConfig {
-  const { data, error } = schema.safeParse(json);
+  const fields = typeof json === "object" && json !== null ? (json as Record<string, unknown>) : undefined;
+  const { data, error } = schema.safeParse(fields ? { ...processorDefaults(fields), ...fields } : json);
   if (data) return data;
   const issues = error.issues.map(({ path, message }) => `${path.join(".") || "the file"}: ${message}`);
   throw failure("CONFIG", `The preprocessor config is not supported: ${issues.join("; ")}`);
@@ -70,7 +71,7 @@ export function clipImage(image: RgbImage, config: PreprocessorConfig, fit: Fit 
     const final = do_center_crop || "shortest_edge" in size ? crop_size : size;
     return resize(image, final.width, final.height, filter);
   }
-  let seen = fit === "pad" ? padToSquare(image, meanColour(config)) : image;
+  let seen = fit === "pad" || config.do_pad ? padToSquare(image, meanColour(config)) : image;
   if (do_resize) {
     const { width, height } = "width" in size ? size : shortSide(seen, size.shortest_edge);
     seen = resize(seen, width, height, filter);

@@ -22,6 +22,7 @@ export {
   readClipVisionConfig,
   visionPatches,
 } from "./clip-vision.js";
+export { type Dinov2Config, type Dinov2Outputs, dinov2, readDinov2Config } from "./dinov2.js";
 export { type ClipLayoutOptions, clipLayout, clipTextLayout, clipVisionLayout } from "./layout/clip.js";
 export { initialise } from "./layout/initialise.js";
 export {
@@ -34,6 +35,13 @@ export {
 } from "./layout/layout.js";
 export { unetLayout } from "./layout/unet.js";
 export { vaeLayout } from "./layout/vae.js";
+export { type PatchConfig, patchGrid } from "./patches.js";
+export {
+  readSiglipVisionConfig,
+  type SiglipVisionConfig,
+  type SiglipVisionOutputs,
+  siglipVision,
+} from "./siglip.js";
 export { sinusoids } from "./timestep.js";
 export { readUnetConfig, type UnetConfig } from "./unet/config.js";
 export { type UnetInputs, unet } from "./unet/unet.js";
@@ -47,3 +55,12 @@ export {
 export { readVaeConfig, type VaeConfig } from "./vae/config.js";
 export { type Posterior, posterior, vaeDecode, vaeEncode } from "./vae/vae.js";
 export { readTinyVaeConfig, type TinyVaeConfig, tinyVaeDecode, tinyVaeEncode } from "./vae-tiny.js";
+export {
+  readVisionEncoder,
+  type TokenOptions,
+  type TokenSelection,
+  tokenCount,
+  type VisionEncoder,
+  type VisionStates,
+  visionTokens,
+} from "./vision.js";
