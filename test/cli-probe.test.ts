@@ -15,7 +15,20 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 describe("diffsight probe linear", () => {
   it("writes a page, and the numbers beside it", async () => {
     const out = path.join(folder, "run");
-    const few = ["--scenes", "30", "--pairs", "1", "--steps", "4", "--prompt", "none", "--threads", "1"];
+    const few = [
+      "--scenes",
+      "30",
+      "--pairs",
+      "1",
+      "--steps",
+      "4",
+      "--prompt",
+      "none",
+      "--threads",
+      "1",
+      "--looks",
+      "4",
+    ];
     const { stdout, status } = await run(["probe", "linear", "-o", out, "--json", "-q", ...few]);
     expect(status).toBe(0);
     const report = JSON.parse(stdout);
@@ -27,6 +40,9 @@ describe("diffsight probe linear", () => {
     expect(csv).toMatch(/^features,set,pattern,accuracy,low,high,n\nwords,twins,mean,/);
     const html = await readFile(path.join(out, "report.html"), "utf8");
     expect(html).toContain("<h2>sd against latent</h2>");
+    expect(html).toContain("<h2>Where it looks</h2>");
+    expect(report.looks.words.hits.count).toBeGreaterThan(3);
+    expect(report.alike.names).toEqual(names.filter((name: string) => name !== "words"));
     expect(html).not.toMatch(/NaN|undefined|https?:\/\/(?!www\.w3)/);
   }, 600_000);
 

@@ -64,7 +64,7 @@ describe("probes of the embedded world", () => {
         if (event.kind === "stage" && !event.done) events.push(event.name);
       },
     };
-    const outcomes = await runProbes(plan, options);
+    const { outcomes, blind, statistics, alike } = await runProbes(plan, options);
     expect(outcomes.map(({ features, column }) => [features, column])).toEqual([
       ["words", "features"],
       ["latent", "features"],
@@ -86,13 +86,29 @@ describe("probes of the embedded world", () => {
       expect(pairAccuracy(answers.twins).macro.count).toBe(11);
     }
     expect(pairAccuracy(words!.answers.twins).macro.value).toBe(0);
+    // A CLIP that has learned nothing takes all for the same.
+    expect(blind).toHaveLength(11);
+    expect(new Set(blind.map(({ pattern }) => pattern)).size).toBe(11);
+    for (const { similarity, changed, blind: is } of blind)
+      expect(is).toBe(similarity > 0.95 && changed >= 0.01);
+    expect(statistics.map(({ features }) => features)).toEqual(
+      outcomes.slice(1).map(({ features }) => features),
+    );
+    for (const { twins } of statistics) {
+      expect(twins.all!.count).toBe(11);
+      expect(twins.all!.value).toBeGreaterThan(0.2);
+      expect(twins.all!.value).toBeLessThan(1);
+    }
+    for (const [i, row] of alike.cka.entries()) expect(row[i]).toBeCloseTo(1, 6);
+    expect(alike.ways).toHaveLength(outcomes.length - 1);
+
     const probabilities = seeing.map(({ answers }) =>
       answers.test.map(({ probability }) => probability).join(),
     );
     expect(new Set(probabilities).size).toBe(seeing.length);
 
     events.length = 0;
-    expect(await runProbes(plan, options)).toEqual(outcomes);
+    expect(await runProbes(plan, options)).toEqual({ outcomes, blind, statistics, alike });
     expect(events).toEqual([]);
   }, 600_000);
 });

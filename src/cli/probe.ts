@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { ProbeOutcome, ProbePlan, ProbeReport } from "../evaluation/index.js";
+import type { ProbePlan, ProbeReport } from "../evaluation/index.js";
 import { misuse } from "../tensor/index.js";
 import type { RecipeEvent } from "../training/index.js";
 import { writeFileAtomic } from "../weights/index.js";
@@ -25,6 +25,7 @@ interface ProbeFlags extends OutputFlags {
   scenes: number;
   pairs: number;
   seeds: number;
+  looks: number;
   steps?: number;
   tuning?: boolean;
   threads: number;
@@ -82,7 +83,8 @@ export function define(command: Command, shell: Shell): void {
       10_000,
     )
     .option("--steps <n>", "updates of each head (default: 1200)", wholeNumber)
-    .option("--pairs <n>", "twins of each pattern", wholeNumber, 300)
+    .option("--pairs <n>", "twins of each pattern", wholeNumber, 500)
+    .option("--looks <n>", "scenes in which to see where the model looks; 0 for none", wholeNumber, 200)
     .option("--seeds <n>", "heads for each way of seeing", wholeNumber, 1)
     .addOption(new Option("--tuning", "judge by validation scenes: for whoever still chooses among settings"))
     .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
@@ -162,15 +164,17 @@ async function probe(flags: ProbeFlags, shell: Shell): Promise<void> {
   const evaluation = await import("../evaluation/index.js");
   await shell.checkWritable(out, { folder: true });
   const plan = planOf(flags, clips);
-  const outcomes: ProbeOutcome[] = await evaluation.runProbes(plan, {
+  const findings = await evaluation.runProbes(plan, {
     out,
     threads,
     signal: shell.signal,
     onEvent: (event) => follow(event, shell),
   });
+  const looks = flags.looks > 0 ? await lookAround(flags, shell) : undefined;
   const ways = Object.keys(plan.features).filter((name) => name !== "sd" && name !== "words");
-  const report = evaluation.probeReport(outcomes, {
+  const report = evaluation.probeReport(findings, {
     contrasts: ways.map((name): [string, string] => (name.startsWith("sd-") ? [name, "sd"] : ["sd", name])),
+    ...(looks && { looks }),
     ...(flags.tuning && { lead: "Judged by validation scenes, on which settings may be chosen: no result." }),
   });
   await writeReport(report, out);
@@ -179,6 +183,23 @@ async function probe(flags: ProbeFlags, shell: Shell): Promise<void> {
     shell.line(`${join(out, "report.html")}: what each way of seeing tells, by pattern`);
     shell.note(`  numbers beside it: report.json, report.csv`);
   }
+}
+
+/** Where the model's words look, and what questions change. */
+async function lookAround({ model = embeddedFolder, looks: scenes, ...flags }: ProbeFlags, shell: Shell) {
+  const { DiffusionEncoder } = await import("../diffusion/index.js");
+  const { looks } = await import("../evaluation/index.js");
+  const { tap: [tap] = [], timestep: [timestep] = [], threads } = flags;
+  const device = { device: "cpu", memory: "fast", threads } as const;
+  await using eye = await DiffusionEncoder.fromPretrained(model, { ...device, passes: scenes });
+  return await looks(eye, {
+    scenes,
+    split: flags.tuning ? "validation" : "test",
+    ...(tap !== undefined && { tap }),
+    ...(timestep !== undefined && { timestep }),
+    signal: shell.signal,
+    onScene: (done) => shell.progress.show(`looks: ${done} of ${scenes} scenes`),
+  });
 }
 
 async function writeReport({ html, json, csv }: ProbeReport, out: string): Promise<void> {

@@ -49,6 +49,28 @@ function unbiasedHsic(k: Float64Array, l: Float64Array, n: number): number {
   return dot(k, l) + (total(a) * total(b)) / ((n - 1) * (n - 2)) - (2 / (n - 2)) * dot(a, b);
 }
 
+/** One representation's Gram matrix, as CKA takes it. */
+function kernel(x: Tensor, name: string, debiased: boolean): Float64Array {
+  const n = x.dims[0]!;
+  if (debiased && n < 4) throw misuse("SHAPE", `The debiased CKA needs at least four rows, not ${n}.`);
+  const products = gram(x, name, { centred: !debiased });
+  if (debiased) for (let i = 0; i < n; i++) products[i * n + i] = 0;
+  return products;
+}
+
+/** Alignments of every two of several representations of n samples. */
+function alignments(kernels: readonly Float64Array[], n: number, debiased: boolean): number[][] {
+  const product = (k: Float64Array, l: Float64Array) => (debiased ? unbiasedHsic(k, l, n) : dot(k, l));
+  const own = kernels.map((k) => product(k, k));
+  return kernels.map((k, i) =>
+    kernels.map((l, j) => {
+      const shared = product(k, l);
+      // Products of centred rows cannot oppose each other; rounding of near zeros can.
+      return (debiased ? shared : Math.max(0, shared)) / Math.sqrt(own[i]! * own[j]!);
+    }),
+  );
+}
+
 /**
  * Linear centred kernel alignment of two representations of the same samples: 1 when they are equal but for a rotation
  * and a scale, 0 when they have nothing in common.
@@ -57,17 +79,32 @@ function unbiasedHsic(k: Float64Array, l: Float64Array, n: number): number {
  * @param debiased the U-statistic, for few samples with many channels; needs at least four rows
  * @see Kornblith et al. 2019; Song et al. 2012 for the unbiased estimate
  */
-export function cka(x: Tensor, y: Tensor, { debiased = false } = {}): number {
-  const n = x.dims[0]!;
-  if (y.dims[0] !== n)
-    throw misuse("SHAPE", `CKA needs equal rows, not ${formatDims(x.dims)} and ${formatDims(y.dims)}.`);
-  if (debiased && n < 4) throw misuse("SHAPE", `The debiased CKA needs at least four rows, not ${n}.`);
-  const [k, l] = [gram(x, "x", { centred: !debiased }), gram(y, "y", { centred: !debiased })];
-  // Products of centred rows cannot oppose each other; rounding of near zeros can.
-  if (!debiased) return Math.max(0, dot(k, l)) / Math.sqrt(dot(k, k) * dot(l, l));
-  for (const g of [k, l]) for (let i = 0; i < n; i++) g[i * n + i] = 0;
-  const [kl, kk, ll] = [unbiasedHsic(k, l, n), unbiasedHsic(k, k, n), unbiasedHsic(l, l, n)];
-  return kl / Math.sqrt(kk * ll);
+export function cka(x: Tensor, y: Tensor, options: { debiased?: boolean } = {}): number {
+  return ckaMatrix({ x, y }, options)[0]![1]!;
+}
+
+/**
+ * The alignment of every two of several representations of the same samples, by `cka`.
+ * @param representations [N, C] each, by name
+ * @returns rows and columns in the order of the names
+ */
+export function ckaMatrix(
+  representations: Readonly<Record<string, Tensor>>,
+  { debiased = false } = {},
+): number[][] {
+  const all = Object.entries(representations);
+  const n = all[0]?.[1].dims[0] ?? 0;
+  const other = all.find(([, { dims }]) => dims[0] !== n)?.[1];
+  if (other)
+    throw misuse(
+      "SHAPE",
+      `CKA needs equal rows, not ${formatDims(all[0]![1].dims)} and ${formatDims(other.dims)}.`,
+    );
+  return alignments(
+    all.map(([name, x]) => kernel(x, name, debiased)),
+    n,
+    debiased,
+  );
 }
 
 /** Cosines of every two rows. [N, C] -> [N, N]; a row of zeros has cosine 0 with all. */

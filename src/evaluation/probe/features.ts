@@ -7,7 +7,7 @@ import { z } from "zod";
 import { hashFolder, type Store } from "../../data/index.js";
 import { DiffusionEncoder } from "../../diffusion/index.js";
 import { Engine } from "../../engine/index.js";
-import { input, type Value } from "../../graph/index.js";
+import { input, reshape, type Value } from "../../graph/index.js";
 import { clipPixels, readPreprocessorConfig, vaePixels } from "../../image/index.js";
 import {
   clipVision,
@@ -45,8 +45,8 @@ export const featuresSchema = z
       encoder: z.literal("clip"),
       /** Folder or id of a CLIPModel. */
       model,
-      /** Whose states: 0 are the embeddings, -1 is the last layer, -2 the one that LLaVA takes. */
-      layer: z.number().int().default(-2),
+      /** Whose states: 0 are the embeddings, -1 is the last layer, -2 the one that LLaVA takes; or the picture's one embedding. */
+      layer: z.union([z.number().int(), z.literal("embedding")]).default(-2),
     }),
     /** What the U-Net is given, without noise. */
     z.strictObject({ encoder: z.literal("latent"), model }),
@@ -165,11 +165,15 @@ async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
   const preprocessor = readPreprocessorConfig(await folder.json("preprocessor_config.json"));
   const w = Scope.of(await folder.checkpoint(""));
   const build = (pixels: Value) => {
-    const { hiddenStates } = clipVision(w, network, pixels);
+    const { hiddenStates, imageEmbeds } = clipVision(w, network, pixels);
+    if (config.layer === "embedding") {
+      if (imageEmbeds) return reshape(imageEmbeds, [1, ...imageEmbeds.dims]);
+      throw misuse("LAYER", `${config.model} has no visual_projection: its pictures have no embedding.`);
+    }
     const state = hiddenStates.at(config.layer);
     if (state) return visionPatches(state);
     const count = hiddenStates.length;
-    throw misuse("LAYER", `layer ${config.layer}: there are ${-count} to ${count - 1}.`);
+    throw misuse("LAYER", `layer ${config.layer}: there are ${-count} to ${count - 1}, and "embedding".`);
   };
   const dims = [1, network.channels, network.imageSize, network.imageSize];
   return graphEncoder(
@@ -208,8 +212,12 @@ async function openEncoder(config: FeaturesConfig, side: number): Promise<Encode
   }
 }
 
+/** Whether each question of a picture has a row of its own. */
+export const asksEach = (config: z.input<typeof featuresSchema>): boolean =>
+  config.encoder === "diffusion" && config.prompt === "question";
+
 /** Which row of the pictures each row of features is about, and which of its questions: all, or one. */
-function plannedRows(pictures: Store, each: boolean): { row: number; question?: number }[] {
+export function plannedRows(pictures: Store, each: boolean): { row: number; question?: number }[] {
   const rows = Array.from({ length: pictures.rows }, (_, row) => ({ row }));
   if (!each) return rows;
   return rows.flatMap(({ row }) =>
@@ -229,7 +237,7 @@ export const producer = defineProducer<FeaturesConfig>({
       throw misuse("DATA_MISSING", 'data: "pictures" is missing: features are made of pictures.');
     const side = pictures.columns.rgb!.dims[0]!;
     const prompt = config.encoder === "diffusion" ? config.prompt : "none";
-    const planned = plannedRows(pictures, prompt === "question");
+    const planned = plannedRows(pictures, asksEach(config));
     const encoder = await openEncoder(config, side);
 
     const sceneAt = (row: number): Scene => ({

@@ -15,10 +15,19 @@ import {
   runRecipe,
   type Settings,
 } from "../../training/index.js";
-import type { featuresSchema } from "./features.js";
+import { type BlindPair, blindPairs } from "../blind.js";
+import { asksEach, type featuresSchema, plannedRows } from "./features.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
 import { probeRegistry } from "./registry.js";
+import { askedSchema } from "./rows.js";
+import {
+  type Alikeness,
+  alikeness,
+  type FeatureStatistics,
+  featureStatistics,
+  statisticsRows,
+} from "./statistics.js";
 
 /** How many pictures there are of each kind. */
 export interface ProbeScenes {
@@ -35,7 +44,7 @@ export const defaultScenes: ProbeScenes = {
   train: 10_000,
   validation: 1000,
   test: 2000,
-  twins: 300,
+  twins: 500,
   unseen: 500,
 };
 
@@ -60,6 +69,16 @@ export interface ProbeOutcome {
   column: string;
   seed: number;
   answers: Record<Judged, Answer[]>;
+}
+
+/** What a comparison found. */
+export interface ProbeFindings {
+  outcomes: ProbeOutcome[];
+  /** Every pair of twins held against the plan's first CLIP; none without one. */
+  blind: BlindPair[];
+  /** Of every way that sees. */
+  statistics: FeatureStatistics[];
+  alike: Alikeness;
 }
 
 function sceneStages({ scenes: given, tuning = false }: ProbePlan) {
@@ -93,6 +112,18 @@ function featureStages({ features }: ProbePlan) {
       data: { pictures: `scenes-${set}` },
     })),
   );
+}
+
+/** The embeddings by which the plan's first CLIP tells twins apart, or does not. */
+const embeddings = "embeddings-twins";
+
+function blindStages({ features }: ProbePlan) {
+  const clip = Object.values(features).find(({ encoder }) => encoder === "clip");
+  if (clip?.encoder !== "clip") return [];
+  const config = { encoder: "clip", model: clip.model, layer: "embedding" };
+  return [
+    { name: embeddings, kind: "data", producer: "features", config, data: { pictures: "scenes-twins" } },
+  ];
 }
 
 interface Head {
@@ -143,10 +174,10 @@ const recipeOf = (stages: readonly object[]): Recipe =>
  * Makes features, teaches heads and lets them answer; what an earlier call has done in the same folder is left as it is.
  * @throws DiffsightError what recipes and their stages throw
  */
-export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<ProbeOutcome[]> {
+export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<ProbeFindings> {
   if (Object.keys(plan.features).length === 0) throw misuse("PROBE", "No features are named.");
   const registry = probeRegistry;
-  const data = [...sceneStages(plan), ...featureStages(plan)];
+  const data = [...sceneStages(plan), ...featureStages(plan), ...blindStages(plan)];
   const made = await runRecipe(recipeOf(data), { ...options, registry });
 
   // The columns are known now, and so are the heads.
@@ -168,13 +199,62 @@ export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<P
   );
   const outcomes: ProbeOutcome[] = [];
   for (const one of all) outcomes.push(await judge(one, trained.get(one.stage)!, open, options.threads));
-  return outcomes;
+  return {
+    outcomes,
+    blind: folders.has(embeddings) ? twinsBlindTo(open) : [],
+    ...statisticsOf(plan, all, open),
+  };
+}
+
+type Open = (name: string) => Store;
+
+/** Twins as the CLIP sees them, whose embeddings lie beside them. */
+function twinsBlindTo(open: Open): BlindPair[] {
+  using pictures = open("scenes-twins");
+  using embedded = open(embeddings);
+  const pairs = Array.from({ length: pictures.rows / 2 }, (_, i) => {
+    const [one, other] = [2 * i, 2 * i + 1];
+    const { pair, questions } = askedSchema.parse(pictures.line(one));
+    return {
+      pair: pair!,
+      pattern: questions[0]!.pattern,
+      embeddings: [embedded.row("features", one), embedded.row("features", other)] as const,
+      pictures: [bytesOf(pictures, one), bytesOf(pictures, other)] as const,
+    };
+  });
+  return blindPairs(pairs);
+}
+
+const bytesOf = (pictures: Store, row: number) => pictures.row("rgb", row).data as Uint8Array;
+
+/** Of every way that sees, over the first pictures of the test and all twins. */
+function statisticsOf(
+  { features: ways }: ProbePlan,
+  heads: readonly Head[],
+  open: Open,
+): Pick<ProbeFindings, "statistics" | "alike"> {
+  using pictures = open("scenes-test");
+  const seeing = heads.filter(({ features, seed }) => seed === 0 && ways[features]!.encoder !== "words");
+  const opened = seeing.map(({ features, column }) => {
+    const planned = plannedRows(pictures, asksEach(ways[features]!));
+    const rows = [...planned.keys()].filter((i) => (planned[i]!.question ?? 0) === 0);
+    return { features, column, store: open(`${features}-test`), rows: rows.slice(0, statisticsRows) };
+  });
+  try {
+    const statistics = opened.map(({ store, rows, ...way }) => {
+      using twins = open(`${way.features}-twins`);
+      return featureStatistics(way, { twins, pictures: store, rows });
+    });
+    return { statistics, alike: alikeness(opened) };
+  } finally {
+    for (const { store } of opened) store.close();
+  }
 }
 
 async function judge(
   { features, column, seed }: Head,
   planned: PlannedStage,
-  open: (name: string) => Store,
+  open: Open,
   threads: number,
 ): Promise<ProbeOutcome> {
   if (!isTraining(planned)) throw new Error(`${planned.stage.name} is no stage of training.`);

@@ -1,11 +1,13 @@
 /** @file What probes found, as a page, as JSON and as CSV. */
 
 import { shortId } from "../../diffusion/index.js";
-import { dotChart, heatMap, percent } from "../report/charts.js";
-import { type Cell, reportPage, type Section, table } from "../report/html.js";
+import { dotChart, heatMap } from "../report/charts.js";
+import { type Cell, percent, reportPage, type Section, shown, table } from "../report/html.js";
 import type { Estimate, PairedComparison } from "../statistics.js";
-import type { Judged, ProbeOutcome } from "./plan.js";
+import type { Looks } from "./looks.js";
+import type { Judged, ProbeFindings, ProbeOutcome } from "./plan.js";
 import { type Answer, accuracy, comparePatterns, pairAccuracy, pairsOf } from "./probe.js";
+import { alikenessSection, blindSection, looksSection, twinCosineSection } from "./report-sections.js";
 
 export interface ProbeReport {
   html: string;
@@ -23,6 +25,9 @@ interface Way {
   seeds: number;
 }
 
+/** More than there are pairs: the pairs of head n are numbered from n times this. */
+const headPairs = 1e9;
+
 /** Heads of one way that differ by their seed alone count as one way, answering each question several times. */
 function waysOf(outcomes: readonly ProbeOutcome[]): Way[] {
   const ways = new Map<string, Way>();
@@ -35,7 +40,7 @@ function waysOf(outcomes: readonly ProbeOutcome[]): Way[] {
     if (known) {
       // Pairs of another head are other pairs.
       const apart = (list: readonly Answer[]) =>
-        list.map((one) => (one.pair === undefined ? one : { ...one, pair: one.pair + seed * 1e9 }));
+        list.map((one) => (one.pair === undefined ? one : { ...one, pair: one.pair + seed * headPairs }));
       known.answers = {
         test: [...known.answers.test, ...answers.test],
         twins: [...known.answers.twins, ...apart(answers.twins)],
@@ -59,9 +64,6 @@ function shortColumn(column: string): string {
 const patternsOf = (ways: readonly Way[], set: Judged) => [
   ...new Set(ways.flatMap(({ answers }) => answers[set].map(({ pattern }) => pattern))),
 ];
-
-const shown = ({ value, low, high }: Estimate): string =>
-  `${percent(value)}<small>${percent(low)}–${percent(high)}</small>`;
 
 type Judge = (way: Way) => { patterns: Record<string, Estimate>; macro: Estimate };
 
@@ -97,14 +99,20 @@ export interface Contrast {
   /** By pattern and over all: questions of the test, and twins of which both are right. */
   questions: Record<string, PairedComparison>;
   twins: Record<string, PairedComparison>;
+  /** Of the twins, those that CLIP is blind to; none without a CLIP. */
+  blind: Record<string, PairedComparison>;
 }
 
-function contrast(first: Way, second: Way): Contrast {
+function contrast(first: Way, second: Way, only: (list: readonly Answer[]) => Answer[]): Contrast {
+  const pairs = (choose: (list: readonly Answer[]) => readonly Answer[]) =>
+    comparePatterns(pairsOf(choose(first.answers.twins)), pairsOf(choose(second.answers.twins)));
+  const any = only(first.answers.twins).length > 0;
   return {
     first: first.name,
     second: second.name,
     questions: comparePatterns(first.answers.test, second.answers.test),
-    twins: comparePatterns(pairsOf(first.answers.twins), pairsOf(second.answers.twins)),
+    twins: pairs((list) => list),
+    blind: any ? pairs(only) : {},
   };
 }
 
@@ -162,46 +170,68 @@ export interface ReportOptions {
   lead?: string;
   /** Ways to be held against each other, by name: [["sd", "clip"], ...]. */
   contrasts?: readonly (readonly [string, string])[];
+  /** Where the diffusion model looks. */
+  looks?: Looks;
 }
 
 /** A page with tables, charts and comparisons, and the numbers beside it. */
-export function probeReport(outcomes: readonly ProbeOutcome[], options: ReportOptions = {}): ProbeReport {
+export function probeReport(findings: ProbeFindings, options: ReportOptions = {}): ProbeReport {
   const {
     title = "What frozen features tell",
     lead = "The same small head learned to answer two-option questions from each way of seeing the same pictures. What differs is what the features hold.",
+    looks,
   } = options;
-  const ways = waysOf(outcomes);
+  const ways = waysOf(findings.outcomes);
   const named = new Map(ways.map((way) => [way.name, way]));
+  const blindPairs = new Set(findings.blind.filter(({ blind }) => blind).map(({ pair }) => pair));
+  const onlyBlind = (list: readonly Answer[]) => list.filter(({ pair }) => blindPairs.has(pair! % headPairs));
   const contrasts = (options.contrasts ?? []).flatMap(([first, second]) => {
     const [a, b] = [named.get(first), named.get(second)];
-    return a && b ? [contrast(a, b)] : [];
+    return a && b ? [contrast(a, b, onlyBlind)] : [];
   });
   const single: Judge = ({ answers }) => accuracy(answers.test);
   const pairs: Judge = ({ answers }) => pairAccuracy(answers.twins);
+  const blind: Judge = ({ answers }) => pairAccuracy(onlyBlind(answers.twins));
   const fresh: Judge = ({ answers }) => accuracy(answers.unseen);
+  const charted = (set: Judged, judge: Judge, chance: number, patterns = patternsOf(ways, set)) =>
+    `${chart(ways, patterns, judge, chance)}\n${accuracyTable(ways, patterns, judge)}`;
+  const nameOf = ({ features, column }: { features: string; column: string }) =>
+    ways.find((way) => way.features === features && way.column === column)!.name;
+  const blindPatterns = patternsOf(ways, "twins").filter((pattern) =>
+    findings.blind.some((one) => one.blind && one.pattern === pattern),
+  );
   const sections: Section[] = [
     {
       title: "Twins",
       body: `<p>The same scene twice with one fact changed, asked the same question: a pair counts when both answers are right. Guessing gives 25 %, always saying the same 0 %.</p>
-${chart(ways, patternsOf(ways, "twins"), pairs, 0.25)}
-${accuracyTable(ways, patternsOf(ways, "twins"), pairs)}`,
+${charted("twins", pairs, 0.25)}`,
     },
+    ...(findings.blind.length > 0
+      ? [
+          blindSection(
+            findings.blind,
+            blindPatterns.length > 0 ? charted("twins", blind, 0.25, blindPatterns) : "",
+          ),
+        ]
+      : []),
     {
       title: "Questions",
       body: `<p>Questions about scenes of their own; the words alone tell nothing, guessing gives 50 %.</p>
-${chart(ways, patternsOf(ways, "test"), single, 0.5)}
-${accuracyTable(ways, patternsOf(ways, "test"), single)}`,
+${charted("test", single, 0.5)}`,
     },
-    ...contrasts.map(({ first, second, questions, twins }) => ({
+    ...contrasts.map(({ first, second, questions, twins, blind }) => ({
       title: `${first} against ${second}`,
       body: `<p>Paired, on the same questions: points by which ${first} is right more often, 95 % intervals by bootstrap, and McNemar’s exact test. One test a pattern: of twenty, one is below 0.05 by chance.</p>
-<h3>Twins</h3>${contrastTable(twins)}<h3>Questions</h3>${contrastTable(questions)}`,
+<h3>Twins</h3>${contrastTable(twins)}${"all" in blind ? `<h3>Twins that CLIP is blind to</h3>${contrastTable(blind)}` : ""}<h3>Questions</h3>${contrastTable(questions)}`,
     })),
     ...heatMaps(ways, pairs),
     {
       title: "Combinations never seen in training",
       body: accuracyTable(ways, patternsOf(ways, "unseen"), fresh),
     },
+    ...(looks ? [looksSection(looks)] : []),
+    twinCosineSection(findings.statistics, nameOf),
+    ...alikenessSection(findings.alike, nameOf),
     { title: "How it was done", body: method(ways) },
   ];
   const numbers = ways.map((way) => ({
@@ -210,12 +240,23 @@ ${accuracyTable(ways, patternsOf(ways, "test"), single)}`,
     column: way.column,
     seeds: way.seeds,
     twins: pairs(way),
+    ...(blindPatterns.length > 0 && { blind: blind(way) }),
     test: single(way),
     unseen: fresh(way),
   }));
+  const { statistics, alike } = findings;
+  const told = {
+    title,
+    ways: numbers,
+    contrasts,
+    blind: findings.blind,
+    statistics: statistics.map((one) => ({ name: nameOf(one), ...one })),
+    alike: { names: alike.ways.map(nameOf), cka: alike.cka },
+    ...(looks && { looks }),
+  };
   return {
     html: reportPage(title, lead, sections),
-    json: `${JSON.stringify({ title, ways: numbers, contrasts }, undefined, 2)}\n`,
+    json: `${JSON.stringify(told, undefined, 2)}\n`,
     csv: csvOf(numbers),
   };
 }
@@ -231,13 +272,14 @@ function csvOf(
   ways: readonly {
     name: string;
     twins: ReturnType<Judge>;
+    blind?: ReturnType<Judge>;
     test: ReturnType<Judge>;
     unseen: ReturnType<Judge>;
   }[],
 ): string {
   const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = ways.flatMap(({ name, twins, test, unseen }) =>
-    Object.entries({ twins, test, unseen }).flatMap(([set, { patterns, macro }]) => {
+  const lines = ways.flatMap(({ name, twins, blind, test, unseen }) =>
+    Object.entries({ twins, ...(blind && { blind }), test, unseen }).flatMap(([set, { patterns, macro }]) => {
       return Object.entries({ mean: macro, ...patterns }).map(([pattern, { value, low, high, count }]) =>
         [quoted(name), set, pattern, value, low, high, count].join(","),
       );

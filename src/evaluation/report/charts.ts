@@ -2,10 +2,7 @@
 
 import { colormapTable } from "../../image/index.js";
 import type { Estimate } from "../statistics.js";
-import { escapeHtml } from "./html.js";
-
-/** "84.1" of 0.841. */
-export const percent = (value: number): string => (100 * value).toFixed(1);
+import { escapeHtml, percent } from "./html.js";
 
 /** Told apart also by those who see few colours. @see Okabe and Ito 2008 */
 const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d1f"];

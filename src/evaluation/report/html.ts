@@ -1,5 +1,10 @@
 /** @file A report's page: one file, readable without a network, in light and dark. */
 
+import type { Estimate } from "../statistics.js";
+
+/** "84.1" of 0.841. */
+export const percent = (value: number): string => (100 * value).toFixed(1);
+
 export function escapeHtml(text: string): string {
   const entities: Record<string, string> = {
     "&": "&amp;",
@@ -43,6 +48,10 @@ ${parts.join("\n")}
 </html>
 `;
 }
+
+/** An estimate in per cent, its bounds below it. */
+export const shown = ({ value, low, high }: Estimate): string =>
+  `${percent(value)}<small>${percent(low)}–${percent(high)}</small>`;
 
 export interface Cell {
   /** HTML. */
