@@ -10,6 +10,8 @@ export function flopsOf(value: Value): number {
   if (isOp(value, "linear")) return 2 * results * value.inputs[1]!.dims[1]!;
   if (isOp(value, "matmul"))
     return 2 * results * value.inputs[0]!.dims.at(value.attributes.transposeA ? -2 : -1)!;
+  if (isOp(value, "quantizedLinear")) return 2 * results * value.inputs[0]!.dims.at(-1)!;
+  if (isOp(value, "cachedAttention")) return 4 * results * value.inputs[5]!.dims[1]!;
   if (isOp(value, "attention")) return 4 * results * value.inputs[1]!.dims[1]!;
   if (isOp(value, "conv2dInputGradient"))
     return 2 * count(value.inputs[0]!.dims) * count(value.inputs[1]!.dims.slice(1));

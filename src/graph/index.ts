@@ -3,6 +3,7 @@
 export * from "./cost.js";
 export { type GradientOptions, gradients } from "./gradients/gradients.js";
 export * from "./gradients/operations.js";
+export * from "./language.js";
 export type { DerivedPart } from "./onnx/emitter.js";
 export * from "./onnx/encode.js";
 export {

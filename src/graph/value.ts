@@ -49,6 +49,10 @@ export interface OpAttributes {
   linear: None;
   conv2d: { stride: number; padding: Padding; groups: number };
   attention: { heads: number; scale: number; causal: boolean };
+  // of language models
+  rotary: { heads: number };
+  cachedAttention: { heads: number; scale: number };
+  quantizedLinear: { bits: 4 | 8; block: number; activations: "f32" | "i8" };
   // normalisations
   groupNorm: { groups: number; eps: number };
   layerNorm: { eps: number };

@@ -5,6 +5,7 @@ import type { OpName, Padding, Value } from "../../src/graph/index.js";
 import * as graph from "../../src/graph/index.js";
 import { type Dims, type DType, Tensor } from "../../src/tensor/index.js";
 import type { Bench, Spread } from "./bench.js";
+import { languageUses } from "./language-cases.js";
 
 /** Makes one value with fresh random inputs. */
 export type Use = (bench: Bench) => Value;
@@ -255,6 +256,7 @@ export const uses: { [K in Exclude<OpName, "input" | "parameter" | "constant">]:
   }),
   attention,
   attentionWeights: attention.map((use) => (bench) => graph.attentionWeights(use(bench))),
+  ...languageUses,
 
   groupNorm,
   groupCentred: groupNorm.map((use) => (bench) => graph.groupCentred(use(bench))),

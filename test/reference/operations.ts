@@ -2,6 +2,7 @@
 
 import type { OpAttributes, OpName, Value } from "../../src/graph/index.js";
 import { count, type Dims, formatDims } from "../../src/tensor/index.js";
+import { language } from "./language.js";
 import { broadcastOffsets, type Numbers, numbersOf, offsets, readParameter, stridesOf } from "./numbers.js";
 import { erf, sigmoid } from "./special.js";
 
@@ -272,6 +273,7 @@ export const operations: { [K in OpName]: Operation<K> } = {
     });
   },
   attentionWeights: ({ attributes }, [q, k, bias]) => attentionWeights(attributes, [q!, k!, bias]),
+  ...language,
 
   groupNorm: ({ attributes: { groups, eps }, dims }, [x, scale, bias]) => {
     const [batch, channels] = dims as [number, number];

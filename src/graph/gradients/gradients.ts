@@ -4,6 +4,7 @@ import { count, formatDims, misuse, Tensor } from "../../tensor/index.js";
 import { add, concat, constant, expand, pad, scalar } from "../ops.js";
 import { dependents, isOp, type OpName, topologicalOrder, type Value } from "../value.js";
 import { elementwise } from "./elementwise.js";
+import { language } from "./language.js";
 import { movement } from "./movement.js";
 import { norms } from "./norms.js";
 import { products } from "./products.js";
@@ -17,6 +18,7 @@ const rules: GradientRules = {
   constant: nothing,
   ...elementwise,
   ...products,
+  ...language,
   ...norms,
   ...movement,
   after: onlyOnce,

@@ -125,8 +125,9 @@ export function encodeGraph(
     const source = value.inputs[i]!;
     // Winograd's weights are derived from the parameter itself.
     if (i === 1 && isOp(value, "conv2d") && typeof kernels.convolution(value) === "object") return "";
-    const asStored = isOp(value, "gather") && isOp(source, "parameter") && !kernels.castTables;
-    return asStored ? to.stored(source) : to.name(source);
+    const isTable = isOp(value, "gather") && isOp(source, "parameter") && !kernels.castTables;
+    const isPacked = isOp(value, "quantizedLinear") && i === 1;
+    return isTable || isPacked ? to.stored(source) : to.name(source);
   };
 
   for (const value of topologicalOrder(Object.values(outputs), new Set(given.keys()))) {

@@ -29,6 +29,8 @@ export interface Kernels {
   merges?: boolean;
   /** Whether a product is computed as the transpose of (bᵀ aᵀ). */
   turn?(value: Value<"linear" | "matmul">): boolean;
+  /** Whether products read matrices whose heads lie side by side as they are; else these are moved apart first. */
+  readsHeads?: boolean;
   /** Casts a table of half precision as a whole, not the rows that are taken: not every graphics card knows f16. */
   castTables?: boolean;
   /** For WebGPU, whose normalisations lose the digits that a large mean covers, and take each other's epsilon. */
@@ -75,6 +77,7 @@ export const cpuKernels: Kernels = {
   convolution: (value) => (convolutionVaries(value) ? "columns" : "direct"),
   attention: cpuAttention,
   turn: varies,
+  readsHeads: true,
 };
 
 /** Whether the runtime reorders the weights when a session is made; its kernel for them cuts no sums. */
@@ -113,6 +116,7 @@ export const fastKernels: Kernels = {
   },
   attention: cpuAttention,
   turn: (value) => isOp(value, "matmul") && varies(value),
+  readsHeads: true,
 };
 
 /** Grids so small that one product of a whole batch is faster than a convolution of each picture. */

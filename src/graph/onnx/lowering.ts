@@ -6,6 +6,7 @@ import { convolution } from "./convolution.js";
 import { inputGradient, weightGradient } from "./convolution-gradients.js";
 import type { Emitter } from "./emitter.js";
 import type { Kernels } from "./kernels.js";
+import { cachedAttention, quantizedLinear, rotary } from "./language.js";
 
 /** Writes one value; its inputs are written already. Returns the name of its output. */
 export type Lowering<K extends OpName> = (
@@ -271,15 +272,16 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
 
   linear: (value, [data, weight, bias], to, { turn }) => {
     const { dims, inputs } = value;
-    const inner = inputs[0]!.dims.at(-1)!;
-    const rows = to.reshape(data!, [count(inputs[0]!.dims) / inner, inner]);
+    const rows = to.reshape(data!, [-1, inputs[0]!.dims.at(-1)!]);
+    // Of the leading sizes the last is left open, for graphs of any size.
+    const shape = dims.length > 1 ? dims.with(-2, -1) : dims;
     if (turn?.(value)) {
       const column = bias ? [to.reshape(bias, [dims.at(-1)!, 1])] : [];
       const product = to.emit("Gemm", [weight!, rows, ...column], { transB: 1 });
-      return to.reshape(to.transpose(product, [1, 0]), dims);
+      return to.reshape(to.transpose(product, [1, 0]), shape);
     }
     const product = to.emit("Gemm", [rows, weight!, ...(bias ? [bias] : [])], { transB: 1 });
-    return to.reshape(product, dims);
+    return to.reshape(product, shape);
   },
 
   conv2d: convolution,
@@ -299,6 +301,10 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   },
 
   attentionWeights: (value, names, to) => weightsOf(value, names, to),
+
+  rotary,
+  cachedAttention,
+  quantizedLinear,
 
   // GroupNormalization has no kernel of its own on CPU; InstanceNormalization over grouped channels does the same.
   groupNorm: (value, [x, scale, bias], to, { guardedNorms, merges }) => {
@@ -350,7 +356,14 @@ export const lowerings: { [K in OpName]: Lowering<K> } = {
   sum: reduce("ReduceSum"),
   max: reduce("ReduceMax"),
 
-  reshape: ({ dims }, [x], to) => to.reshape(x!, dims),
+  // Sizes that stay are copied and the next one is left open, for graphs of any size.
+  reshape: ({ dims, inputs: [source] }, [x], to) => {
+    const changed = dims.findIndex((size, axis) => size !== source!.dims[axis]);
+    return to.reshape(
+      x!,
+      dims.map((size, axis) => (changed === -1 || axis < changed ? 0 : axis === changed ? -1 : size)),
+    );
+  },
   transpose: ({ attributes }, [x], to) => to.transpose(x!, attributes.permutation),
   concat: ({ attributes }, names, to) => to.emit("Concat", names, { axis: attributes.axis }),
   slice: ({ attributes: { axis, start, end } }, [x], to) => to.slice(x!, axis, start, end),
