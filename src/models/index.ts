@@ -22,7 +22,9 @@ export {
   readClipVisionConfig,
   visionPatches,
 } from "./clip-vision.js";
+export { readConfig } from "./config.js";
 export { type Dinov2Config, type Dinov2Outputs, dinov2, readDinov2Config } from "./dinov2.js";
+export { readLanguageConfig } from "./language-config.js";
 export { type ClipLayoutOptions, clipLayout, clipTextLayout, clipVisionLayout } from "./layout/clip.js";
 export { initialise } from "./layout/initialise.js";
 export {
@@ -42,6 +44,19 @@ export {
   type SiglipVisionOutputs,
   siglipVision,
 } from "./siglip.js";
+export { downsample, resnetBlock } from "./resnet.js";
+export {
+  type KeysAndValues,
+  type LlamaConfig,
+  type LlamaInputs,
+  type LlamaOutputs,
+  llama,
+  llamaEmbeddings,
+  llamaLogits,
+  readLlamaConfig,
+} from "./llama.js";
+export { readQwen2Config } from "./qwen2.js";
+export { type RopeConfig, type RotaryTables, readRope, rotaryTables } from "./rope.js";
 export { sinusoids } from "./timestep.js";
 export { readUnetConfig, type UnetConfig } from "./unet/config.js";
 export { type UnetInputs, unet } from "./unet/unet.js";

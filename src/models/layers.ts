@@ -4,14 +4,27 @@ import type { Padding, Value } from "../graph/index.js";
 import * as g from "../graph/index.js";
 import type { Scope } from "../weights/index.js";
 
-/** x [..., in] -> [..., out]; `weight` [out, in], `bias` [out] if there is one. A 1x1 convolution's weight fits too. */
-export function linear(x: Value, w: Scope): Value {
+/**
+ * x [..., in] -> [..., out]; `weight` [out, in], `bias` [out] if there is one. A 1x1 convolution's weight fits too, and
+ * what `diffsight quantize` makes of a weight: whole numbers [out, in / block, bytes] beside their `weight_scales`.
+ * @param options `bias`: whether there must be one, or none is used; default: as the checkpoint has it
+ */
+export function linear(x: Value, w: Scope, options: { bias?: boolean } = {}): Value {
+  const bias =
+    options.bias === undefined ? w.optional("bias") : options.bias ? w.parameter("bias") : undefined;
+  if (w.has("weight_scales")) return quantizedLinear(x, w, bias);
   const [out, inner] = w.dims("weight") ?? [];
-  return g.linear(
-    x,
-    out === undefined ? w.parameter("weight") : w.parameter("weight", [out, inner!]),
-    w.optional("bias"),
-  );
+  const weight = out === undefined ? w.parameter("weight") : w.parameter("weight", [out, inner!]);
+  return g.linear(x, weight, bias);
+}
+
+/** Bits and blocks are told by the shapes. */
+function quantizedLinear(x: Value, w: Scope, bias: Value | undefined): Value {
+  const weight = w.packed("weight");
+  const [, blocks, bytes] = weight.dims as [number, number, number];
+  const block = x.dims.at(-1)! / blocks;
+  const bits = (8 * bytes) / block === 8 ? 8 : 4;
+  return g.quantizedLinear(x, weight, w.parameter("weight_scales"), bias, { bits, block, activations: "i8" });
 }
 
 /** As `linear`, its outputs in equal parts, a product each: the whole is never in memory beside its parts. */
@@ -37,6 +50,11 @@ export function groupNorm(x: Value, w: Scope, options: { groups: number; eps: nu
 
 export function layerNorm(x: Value, w: Scope, options: { eps: number }): Value {
   return g.layerNorm(x, w.parameter("weight"), w.parameter("bias"), options);
+}
+
+/** x [..., C] -> [..., C] */
+export function rmsNorm(x: Value, w: Scope, { eps }: { eps: number }): Value {
+  return g.rmsNorm(x, w.parameter("weight"), { eps });
 }
 
 /** ids [...] (i64) -> [..., C] */

@@ -95,6 +95,27 @@ export class Scope {
     return known;
   }
 
+  /**
+   * Bytes of this name [out, blocks, bytes], several whole numbers of few bits in each: for quantised products.
+   * @throws DiffsightError WEIGHT_MISSING, WEIGHT_SHAPE
+   */
+  packed(name: string): Value {
+    const key = this.#join(name);
+    const { checkpoint, parameters } = this.#shared;
+    const entry = checkpoint.entries.get(key);
+    if (!entry) throw failure("WEIGHT_MISSING", `${checkpoint.name} has no tensor "${key}".`);
+    if (entry.dtype !== "u8" || entry.dims.length !== 3) {
+      const found = `${entry.dtype} ${formatDims(entry.dims)}`;
+      throw failure(
+        "WEIGHT_SHAPE",
+        `${checkpoint.name}: "${key}" is ${found}, not bytes [out, blocks, bytes].`,
+      );
+    }
+    const known = parameters.get(key) ?? parameter(key, entry.dims, entry.dtype, entry.storage);
+    parameters.set(key, known);
+    return known;
+  }
+
   /** The tensor of this name when the checkpoint has it. */
   optional(name: string, dims?: Dims): Value | undefined {
     return this.#shared.checkpoint.entries.has(this.#join(name)) ? this.parameter(name, dims) : undefined;

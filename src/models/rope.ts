@@ -1,0 +1,150 @@
+/** @file Rotary positions: the angles of each position, with the scalings of LLaMA's checkpoints. */
+
+import { z } from "zod";
+import { failure, Tensor } from "../tensor/index.js";
+import { only, readConfig, size, withDefault } from "./config.js";
+
+const factor = z.number().positive();
+const common = { partial_rotary_factor: only(1, null) };
+
+/** transformers' `rope_parameters`; before version 5 `rope_scaling`, where the type was once called `type`. */
+const scalingSchema = z.discriminatedUnion("rope_type", [
+  z.looseObject({ rope_type: z.literal("default"), ...common }),
+  z.looseObject({ rope_type: z.literal("linear"), factor, ...common }),
+  z.looseObject({ rope_type: z.literal("dynamic"), factor, ...common }),
+  z.looseObject({
+    rope_type: z.literal("llama3"),
+    factor,
+    low_freq_factor: factor,
+    high_freq_factor: factor,
+    original_max_position_embeddings: size,
+    ...common,
+  }),
+  z.looseObject({
+    rope_type: z.literal("yarn"),
+    factor: factor.nullish(),
+    original_max_position_embeddings: size.nullish(),
+    attention_factor: z.number().positive().nullish(),
+    mscale: z.number().nullish(),
+    mscale_all_dim: z.number().nullish(),
+    beta_fast: withDefault(factor, 32),
+    beta_slow: withDefault(factor, 1),
+    truncate: withDefault(z.boolean(), true),
+    ...common,
+  }),
+]);
+
+const schema = z.looseObject({
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: z.looseObject({}).nullish(),
+  rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
+});
+
+export interface RopeConfig {
+  /** Numbers of one head that are turned, in pairs. */
+  headDim: number;
+  theta: number;
+  /** The longest sequence that the network was trained on. */
+  maxPositions: number;
+  scaling: z.infer<typeof scalingSchema>;
+}
+
+/**
+ * @param json the network's config.json
+ * @throws DiffsightError CONFIG for scalings that diffsight does not know
+ * @see https://huggingface.co/docs/transformers/internal/rope_utils
+ */
+export function readRope(
+  json: unknown,
+  { headDim, maxPositions }: Pick<RopeConfig, "headDim" | "maxPositions">,
+): RopeConfig {
+  const { rope_theta, rope_scaling, rope_parameters } = readConfig(schema, json ?? {}, "Rotary position");
+  const given: Record<string, unknown> = { ...rope_scaling, ...rope_parameters };
+  const name = given.rope_type ?? given.type ?? "default";
+  const scaling = readConfig(scalingSchema, { ...given, rope_type: name }, "Rotary position");
+  if (headDim % 2) throw failure("CONFIG", `Rotary position config: head_dim ${headDim} is odd.`);
+  return { headDim, theta: rope_parameters?.rope_theta ?? rope_theta ?? 10000, maxPositions, scaling };
+}
+
+/** Cosines and sines of each position's angles, [T, head_dim / 2] each. */
+export interface RotaryTables {
+  cos: Tensor;
+  sin: Tensor;
+}
+
+/**
+ * @param positions of the tokens, from 0
+ * @param length tokens of the longest sequence so far: what `dynamic` goes by. Default: up to the last of the positions
+ */
+export function rotaryTables(
+  config: RopeConfig,
+  positions: readonly number[],
+  length = positions.reduce((most, one) => Math.max(most, one + 1), 1),
+): RotaryTables {
+  const { frequencies, strength } = angularFrequencies(config, length);
+  const dims = [positions.length, frequencies.length];
+  const table = (f: (angle: number) => number) =>
+    Tensor.f32(
+      dims,
+      Float32Array.from({ length: dims[0]! * dims[1]! }, (_, i) => {
+        const position = positions[Math.floor(i / frequencies.length)]!;
+        // The angle in f32, as transformers has it.
+        return f(Math.fround(position * frequencies[i % frequencies.length]!)) * strength;
+      }),
+    );
+  return { cos: table(Math.cos), sin: table(Math.sin) };
+}
+
+/** Radians a position of each pair, and what cosines and sines are multiplied by. */
+function angularFrequencies(
+  { headDim, theta, maxPositions, scaling }: RopeConfig,
+  length: number,
+): { frequencies: Float32Array; strength: number } {
+  const pairs = headDim / 2;
+  const plain = (base: number, f = (frequency: number, _pair: number) => frequency) =>
+    Float32Array.from({ length: pairs }, (_, i) => f(base ** ((-2 * i) / headDim), i));
+  const { rope_type: type } = scaling;
+
+  if (type === "linear") return { frequencies: plain(theta, (one) => one / scaling.factor), strength: 1 };
+
+  if (type === "dynamic") {
+    const longest = Math.max(length, maxPositions);
+    const growth = (scaling.factor * longest) / maxPositions - (scaling.factor - 1);
+    return { frequencies: plain(theta * growth ** (headDim / (headDim - 2))), strength: 1 };
+  }
+
+  if (type === "llama3") {
+    const {
+      original_max_position_embeddings: trained,
+      low_freq_factor: low,
+      high_freq_factor: high,
+    } = scaling;
+    const frequencies = plain(theta, (one) => {
+      const turns = (trained * one) / (2 * Math.PI);
+      const smooth = Math.min(1, Math.max(0, (turns - low) / (high - low)));
+      return ((1 - smooth) / scaling.factor + smooth) * one;
+    });
+    return { frequencies, strength: 1 };
+  }
+
+  if (type === "yarn") {
+    const trained = scaling.original_max_position_embeddings ?? maxPositions;
+    const growth = scaling.factor ?? maxPositions / trained;
+    /** The pair that turns so often over the trained length. */
+    const pairOf = (turns: number) =>
+      (headDim * Math.log(trained / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+    const [first, last] = [pairOf(scaling.beta_fast), pairOf(scaling.beta_slow)];
+    const [from, to] = scaling.truncate ? [Math.floor(first), Math.ceil(last)] : [first, last];
+    const [start, end] = [Math.max(from, 0), Math.min(to, headDim - 1)];
+    const frequencies = plain(theta, (one, pair) => {
+      const stretched = Math.min(1, Math.max(0, (pair - start) / Math.max(end - start, 0.001)));
+      return (1 - stretched) * one + (stretched * one) / growth;
+    });
+    const { attention_factor, mscale, mscale_all_dim } = scaling;
+    const scale = (by = 1) => (growth <= 1 ? 1 : 0.1 * by * Math.log(growth) + 1);
+    const own = mscale && mscale_all_dim ? scale(mscale) / scale(mscale_all_dim) : scale();
+    return { frequencies, strength: attention_factor ?? own };
+  }
+
+  return { frequencies: plain(theta), strength: 1 };
+}

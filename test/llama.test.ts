@@ -1,0 +1,194 @@
+/** @file LLaMA and Qwen2 against transformers: whole sequences, what is remembered, losses and gradients. */
+
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine } from "../src/engine/index.js";
+import {
+  constant,
+  gradients,
+  input,
+  isOp,
+  reshape,
+  slice,
+  topologicalOrder,
+  type Value,
+} from "../src/graph/index.js";
+import {
+  type LlamaConfig,
+  llama,
+  llamaEmbeddings,
+  llamaLogits,
+  readLanguageConfig,
+  readLlamaConfig,
+  readQwen2Config,
+  readRope,
+  rotaryTables,
+} from "../src/models/index.js";
+import { Tensor } from "../src/tensor/index.js";
+import { languageLoss } from "../src/training/losses.js";
+import { openModel, Scope } from "../src/weights/index.js";
+import { expectClose, Golden, type GoldenCase, goldenPath, maxDifference } from "./golden.js";
+
+const folders = ["llama", "llama-gqa", "qwen2"];
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await Engine.open({ device: "cpu", memory: "mmap" });
+});
+afterAll(() => engine.dispose());
+
+async function opened(folder: string): Promise<{ w: Scope; config: LlamaConfig }> {
+  const model = await openModel(goldenPath(folder));
+  return {
+    w: Scope.of(await model.checkpoint("")),
+    config: readLanguageConfig(await model.json("config.json")),
+  };
+}
+
+/** The network over whole sequences [B, T] of a case's ids or embeddings. */
+function written({ w, config }: Awaited<ReturnType<typeof opened>>, golden: Golden, one: GoldenCase) {
+  const { input_ids: ids, inputs_embeds: embeds } = one.inputs;
+  const feeds: Record<string, Tensor> = {};
+  const feed = (name: string, tensor: Tensor) => {
+    feeds[name] = tensor;
+    return input(name, tensor.dims, tensor.dtype);
+  };
+  const given = ids ? feed("ids", golden.tensor(ids)) : feed("embeds", golden.tensor(embeds!));
+  const [, length] = given.dims as [number, number];
+  const tables = rotaryTables(config.rope, [...Array(length).keys()]);
+  const x = ids ? llamaEmbeddings(w, given) : given;
+  const states = llama(w, config, { embeds: x, cos: constant(tables.cos), sin: constant(tables.sin) });
+  return { states, logits: llamaLogits(w, config, states.lastHiddenState), embeds: x, feeds, feed };
+}
+
+describe.each(folders)("%s", (folder) => {
+  const golden = new Golden(folder);
+
+  it("gives transformers' logits, states, keys and values of texts of two lengths", async () => {
+    const model = await opened(folder);
+    const one = golden.case("prefill-right-padded");
+    const { states, logits, feeds } = written(model, golden, one);
+    const row = (value: Value, i: number) => {
+      const found = slice(slice(value, 0, i, i + 1), 1, 0, one.args.lengths[i]);
+      return reshape(found, found.dims.slice(1));
+    };
+    const named = (name: string): Value => {
+      const [kind, ...rest] = name.split(".") as [string, ...string[]];
+      const text = Number(rest.at(-1));
+      if (kind === "logits") return row(logits, text);
+      if (kind === "last_hidden_state") return row(states.lastHiddenState, text);
+      return row(states.cache[Number(rest[0]!.slice(5))]![kind as "keys" | "values"], text);
+    };
+    const wanted = Object.fromEntries(Object.keys(one.outputs).map((name) => [name, named(name)]));
+    const results = await engine.compile(wanted).run(feeds);
+    for (const [name, { atol }] of Object.entries(one.outputs)) {
+      const found = results[name]!;
+      const expected = golden.output(one, name);
+      // transformers keeps the heads first.
+      const actual = found.dims.length === 3 ? headsFirst(found) : found;
+      expectClose(actual, expected, atol!, name);
+    }
+  });
+
+  it("reads embeddings in place of tokens", async () => {
+    const one = golden.case("inputs-embeds");
+    const { logits, feeds } = written(await opened(folder), golden, one);
+    const { y } = await engine.compile({ y: logits }).run(feeds);
+    expectClose(y!, golden.output(one, "logits"), one.outputs.logits!.atol!);
+  });
+
+  it.each(golden.cases.filter(({ name }) => name.startsWith("train")))(
+    "$name: learns as in transformers",
+    async (one) => {
+      const { logits, embeds, feeds, feed } = written(await opened(folder), golden, one);
+      const { labels, weights } = shifted(golden.input(one, "labels"));
+      const loss = languageLoss(logits, feed("labels", labels), feed("weights", weights));
+
+      const sources = one.inputs.inputs_embeds
+        ? new Map([["inputs_embeds", embeds]])
+        : new Map(
+            topologicalOrder([loss]).flatMap((value) =>
+              isOp(value, "parameter") ? [[value.attributes.key, value as Value] as const] : [],
+            ),
+          );
+      const slopes = gradients(loss, [...sources.values()]);
+      const outputs: Record<string, Value> = { loss: reshape(loss, [1]) };
+      [...sources.keys()].forEach((key, i) => {
+        outputs[`grad.${key}`] = slopes[i]!;
+      });
+      expect(Object.keys(outputs).sort()).toEqual(Object.keys(one.outputs).sort());
+      const results = await engine.compile(outputs).run(feeds);
+      for (const [name, { atol }] of Object.entries(one.outputs)) {
+        expectClose(results[name]!, golden.output(one, name), atol!, name);
+      }
+    },
+  );
+});
+
+/** [T, heads, d] -> [heads, T, d] */
+function headsFirst({ dims, data }: Tensor): Tensor {
+  const [length, heads, width] = dims as [number, number, number];
+  const moved = (data as Float32Array).map((_, at) => {
+    const [head, token, d] = [Math.floor(at / (length * width)), Math.floor(at / width) % length, at % width];
+    return data[(token * heads + head) * width + d] as number;
+  });
+  return Tensor.f32([heads, length, width], moved);
+}
+
+/** Each place's next token, and whether it counts: -100 does not, and after the last there is none. */
+function shifted(labels: Tensor): { labels: Tensor; weights: Tensor } {
+  const [, length] = labels.dims as [number, number];
+  const next = Array.from(labels.data, (_, i) =>
+    (i + 1) % length === 0 ? -100 : Number(labels.data[i + 1]),
+  );
+  return {
+    labels: Tensor.i64(
+      labels.dims,
+      next.map((one) => Math.max(one, 0)),
+    ),
+    weights: Tensor.f32(
+      labels.dims,
+      next.map((one) => Number(one !== -100)),
+    ),
+  };
+}
+
+describe("rotary positions", () => {
+  const cases: {
+    name: string;
+    config: Record<string, unknown>;
+    length: number;
+    cos: number[][];
+    sin: number[][];
+  }[] = JSON.parse(readFileSync(goldenPath("llama", "rope.json"), "utf8"));
+  it.each(cases)("$name: transformers' cosines and sines", ({ config, length, cos, sin }) => {
+    const rope = readRope(config, { headDim: 8, maxPositions: 64 });
+    const positions = [0, 1, 2, 17, length - 1];
+    const tables = rotaryTables(rope, positions);
+    const flat = (rows: number[][]) => Tensor.f32([positions.length, 4], rows.flat());
+    expect(maxDifference(tables.cos, flat(cos))).toBeLessThan(2e-5);
+    expect(maxDifference(tables.sin, flat(sin))).toBeLessThan(2e-5);
+  });
+
+  it.each([
+    [{ rope_scaling: { rope_type: "longrope", factor: 2 } }, "rope_type"],
+    [{ rope_scaling: { type: "linear" } }, "factor"],
+    [{ rope_parameters: { rope_type: "default", partial_rotary_factor: 0.5 } }, "partial_rotary_factor"],
+  ])("refuse %j by name", (config, field) => {
+    expect(() => readRope(config, { headDim: 8, maxPositions: 64 })).toThrow(field);
+  });
+});
+
+describe("configs", () => {
+  it.each([
+    [readQwen2Config, { model_type: "qwen2", use_sliding_window: true }, "use_sliding_window"],
+    [readQwen2Config, { model_type: "qwen2", layer_types: ["sliding_attention"] }, "layer_types"],
+    [readQwen2Config, { model_type: "llama" }, "model_type"],
+    [readLlamaConfig, { hidden_size: 30, num_attention_heads: 4 }, "hidden_size 30"],
+    [readLlamaConfig, { num_attention_heads: 4, num_key_value_heads: 3 }, "num_key_value_heads 3"],
+    [readLlamaConfig, { hidden_act: "mish" }, "hidden_act"],
+    [readLanguageConfig, { model_type: "gpt2" }, '"gpt2" is not supported (only llama, qwen2)'],
+  ])("%o refuses %j", (read, json, words) => {
+    expect(() => read(json)).toThrow(words);
+  });
+});
