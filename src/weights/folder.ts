@@ -89,6 +89,14 @@ export class ModelFolder {
     }
     return checkpointOf(found.name, await readWeights(found, this.#tree.open), found.variant);
   }
+
+  /**
+   * One weight file by its path in the folder, such as LLaVA's `mm_projector.bin`.
+   * @throws FILE_MISSING, FILE_CORRUPT, PICKLE_REFUSED
+   */
+  async weightFile(path: string): Promise<Checkpoint> {
+    return checkpointOf(`${this.source}/${path}`, [await readWeightFile(await this.#tree.open(path))]);
+  }
 }
 
 /**

@@ -1,0 +1,15 @@
+/** @file The vlm room's door: seeing and speaking joined. */
+
+export { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
+export { type LlavaComponent, llavaCheckpoint, llavaKey } from "./llava-keys.js";
+export { type Llava, type LlavaOptions, llavaImageFeatures, openLlava } from "./llava-open.js";
+export { type ProjectorConfig, projector, projectorLayout, readProjectorType } from "./projector.js";
+export {
+  ignoreIndex,
+  planSplice,
+  type SpliceOptions,
+  type SplicePlan,
+  splice,
+  spliceIndex,
+  spliceRows,
+} from "./splice.js";
