@@ -14,17 +14,20 @@ import {
   type Value,
 } from "../src/graph/index.js";
 import {
+  initialise,
   type LlamaConfig,
   llama,
   llamaEmbeddings,
+  llamaLayout,
   llamaLogits,
+  parameterCount,
   readLanguageConfig,
   readLlamaConfig,
   readQwen2Config,
   readRope,
   rotaryTables,
 } from "../src/models/index.js";
-import { Tensor } from "../src/tensor/index.js";
+import { Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { languageLoss } from "../src/training/losses.js";
 import { openModel, Scope } from "../src/weights/index.js";
 import { expectClose, Golden, type GoldenCase, goldenPath, maxDifference } from "./golden.js";
@@ -190,5 +193,56 @@ describe("configs", () => {
     [readLanguageConfig, { model_type: "gpt2" }, '"gpt2" is not supported (only llama, qwen2)'],
   ])("%o refuses %j", (read, json, words) => {
     expect(() => read(json)).toThrow(words);
+  });
+});
+
+describe("a layout", () => {
+  it.each(folders)("has exactly the keys, shapes and order of %s", async (folder) => {
+    const model = await openModel(goldenPath(folder));
+    const { entries } = await model.checkpoint("");
+    const planned = llamaLayout(await model.json("config.json")).map(({ key, dims }) => `${key} ${dims}`);
+    expect(planned).toEqual([...entries].map(([key, { dims }]) => `${key} ${dims}`));
+  });
+
+  it.each([
+    ["LLaMA 7B", {}, 6_738_415_616],
+    [
+      "Qwen2 0.5B",
+      {
+        model_type: "qwen2",
+        hidden_size: 896,
+        intermediate_size: 4864,
+        num_hidden_layers: 24,
+        num_attention_heads: 14,
+        num_key_value_heads: 2,
+        tie_word_embeddings: true,
+      },
+      494_032_768,
+    ],
+  ])("counts %s as published", (_, json, parameters) => {
+    expect(parameterCount(llamaLayout(json))).toBe(parameters);
+  });
+
+  it("starts with the config's deviation, biases at 0 and norms at 1", () => {
+    const json = {
+      model_type: "qwen2",
+      vocab_size: 500,
+      hidden_size: 64,
+      intermediate_size: 128,
+      num_hidden_layers: 1,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      initializer_range: 0.05,
+    };
+    const tensors = initialise(llamaLayout(json), new TorchGenerator(3));
+    const deviation = (key: string) => {
+      const data = tensors.get(key)!.toFloat32();
+      return Math.sqrt(data.reduce((sum, one) => sum + one * one, 0) / data.length);
+    };
+    expect(deviation("model.embed_tokens.weight")).toBeCloseTo(0.05, 3);
+    expect(deviation("model.layers.0.mlp.down_proj.weight")).toBeCloseTo(0.05, 2);
+    expect(deviation("model.layers.0.self_attn.q_proj.bias")).toBe(0);
+    expect(new Set(tensors.get("model.norm.weight")!.data)).toEqual(new Set([1]));
+    expect(tensors.has("model.layers.0.self_attn.o_proj.bias")).toBe(false);
   });
 });

@@ -35,16 +35,9 @@ export {
   type Role,
   type Start,
 } from "./layout/layout.js";
+export { llamaLayout } from "./layout/llama.js";
 export { unetLayout } from "./layout/unet.js";
 export { vaeLayout } from "./layout/vae.js";
-export { type PatchConfig, patchGrid } from "./patches.js";
-export {
-  readSiglipVisionConfig,
-  type SiglipVisionConfig,
-  type SiglipVisionOutputs,
-  siglipVision,
-} from "./siglip.js";
-export { downsample, resnetBlock } from "./resnet.js";
 export {
   type KeysAndValues,
   type LlamaConfig,
@@ -55,8 +48,16 @@ export {
   llamaLogits,
   readLlamaConfig,
 } from "./llama.js";
+export { type PatchConfig, patchGrid } from "./patches.js";
 export { readQwen2Config } from "./qwen2.js";
+export { downsample, resnetBlock } from "./resnet.js";
 export { type RopeConfig, type RotaryTables, readRope, rotaryTables } from "./rope.js";
+export {
+  readSiglipVisionConfig,
+  type SiglipVisionConfig,
+  type SiglipVisionOutputs,
+  siglipVision,
+} from "./siglip.js";
 export { sinusoids } from "./timestep.js";
 export { readUnetConfig, type UnetConfig } from "./unet/config.js";
 export { type UnetInputs, unet } from "./unet/unet.js";
