@@ -76,7 +76,7 @@ async function runs(engine: Engine, outputs: Record<string, Value>, rounds: numb
   const program = engine.compile(outputs);
   const generator = new TorchGenerator(1);
   const feeds = Object.fromEntries(
-    program.inputs.map(({ name, dims }): [string, Tensor] => [name, generator.randn(dims)]),
+    program.inputs.map(({ name, dims }): [string, Tensor] => [name, generator.randn(dims.map(Number))]),
   );
   for (let round = 0; round <= rounds; round++) await program.run(feeds);
   await program.release();

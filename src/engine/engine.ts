@@ -14,17 +14,23 @@ import {
 } from "#host/engine";
 import {
   cpuKernels,
+  type EncodedGraph,
+  type EncodeOptions,
+  encodeForAnySize,
   encodeGraph,
   fastKernels,
+  type GraphWriter,
   type Kernels,
+  type OpenDims,
   plainKernels,
   steadyThreads,
   unfusedKernels,
   type Value,
   webgpuKernels,
 } from "../graph/index.js";
-import { aborted, type Dims, type DType, formatDims, misuse, type Tensor } from "../tensor/index.js";
+import { aborted, type DType, formatDims, misuse, type Tensor } from "../tensor/index.js";
 import type { Device, Feeds, Host, Preset, RuntimeOptions, SessionRequest } from "./host.js";
+import type { KeptRows } from "./kept.js";
 
 export interface EngineOptions {
   /** Where to compute; `auto` takes the first of CUDA, WebGPU and CPU on which a session really can be made. */
@@ -54,6 +60,22 @@ export interface CallOptions {
 export interface RunOptions extends CallOptions {
   /** Tensors to write outputs to, by name: memory of `alignedTensors` is written without a copy. */
   into?: Feeds;
+  /** Rows of earlier runs to read, and how many of them; the run's own are written after those. */
+  kept?: { rows: KeptRows; at: number };
+}
+
+/** Whether a tensor's shape is one of those; a name stands for one size wherever it occurs. */
+function fits(dims: readonly number[], wanted: OpenDims, sizes: Map<string, number>): boolean {
+  return (
+    dims.length === wanted.length &&
+    dims.every((size, axis) => {
+      const name = wanted[axis]!;
+      if (typeof name === "number") return size === name;
+      const known = sizes.get(name);
+      if (name !== "?" && known === undefined) sizes.set(name, size);
+      return known === undefined || known === size;
+    })
+  );
 }
 
 /** Weights derived for `fast` take about this many times their own bytes while a session is made. */
@@ -81,29 +103,37 @@ export class Program {
   /** @internal */
   constructor(
     readonly engine: Engine,
-    readonly inputs: readonly { name: string; dims: Dims }[],
-    readonly outputs: readonly { name: string; dims: Dims; dtype: DType }[],
+    readonly inputs: readonly { name: string; dims: OpenDims }[],
+    readonly outputs: readonly { name: string; dims: OpenDims; dtype: DType }[],
     readonly request: SessionRequest,
     readonly parameterBytes: number,
   ) {}
 
   /** @param feeds name of each input -> tensor of exactly its shape */
-  async run(feeds: Feeds, { signal, into = {} }: RunOptions = {}): Promise<Record<string, Tensor>> {
+  async run(feeds: Feeds, { signal, into = {}, kept }: RunOptions = {}): Promise<Record<string, Tensor>> {
+    const sizes = new Map<string, number>();
+    const isKept = new Set(kept?.rows.tensors.map(({ input }) => input));
     for (const { name, dims } of this.inputs) {
+      if (isKept.has(name)) continue;
       const given = feeds[name];
-      if (!given || formatDims(given.dims) !== formatDims(dims)) {
+      if (!given || !fits(given.dims, dims, sizes)) {
         const found = given ? formatDims(given.dims) : "nothing";
-        throw misuse("SHAPE", `Input ${name} must be ${formatDims(dims)}, not ${found}.`);
+        const open = [...sizes].map(([size, value]) => `${size} = ${value}`).join(", ");
+        const where = open && ` where ${open}`;
+        throw misuse("SHAPE", `Input ${name} must be [${dims.join(", ")}]${where}, not ${found}.`);
       }
     }
     for (const [name, { dims, dtype }] of Object.entries(into)) {
       const made = this.outputs.find((output) => output.name === name);
-      if (!made || formatDims(made.dims) !== formatDims(dims) || made.dtype !== dtype) {
-        const wanted = made ? `is ${made.dtype} ${formatDims(made.dims)}` : "does not exist";
+      if (!made || !fits(dims, made.dims, sizes) || made.dtype !== dtype) {
+        const wanted = made ? `is ${made.dtype} [${made.dims.join(", ")}]` : "does not exist";
         throw misuse("SHAPE", `Output ${name} ${wanted}, its place is ${dtype} ${formatDims(dims)}.`);
       }
     }
-    return this.engine.exclusive(signal, async (host) => host.run(await this.#open(host), feeds, into));
+    return this.engine.exclusive(signal, async (host) => {
+      const session = await this.#open(host);
+      return host.run(session, feeds, into, kept?.rows.on(host, kept.at));
+    });
   }
 
   /** Makes the session now rather than on the first run. */
@@ -168,7 +198,20 @@ export class Engine {
     outputs: Readonly<Record<string, Value>>,
     { given = new Map() }: { given?: ReadonlyMap<Value, string> } = {},
   ): Program {
-    const draft = encodeGraph(outputs, { given });
+    return this.#compile((options) => encodeGraph(outputs, { ...options, given }));
+  }
+
+  /**
+   * Writes one graph whose sizes of these names are told by what each run is fed.
+   * @param write gives the outputs for given sizes: it is called with several
+   * @throws DiffsightError GRAPH for operations whose nodes depend on a size
+   */
+  compileForAnySize<Name extends string>(sizes: readonly Name[], write: GraphWriter<Name>): Program {
+    return this.#compile((options) => encodeForAnySize(sizes, write, options));
+  }
+
+  #compile(encode: (options: EncodeOptions) => EncodedGraph): Program {
+    const draft = encode({});
     const preset = this.#preset(draft.parameterBytes);
     const kernels = this.options.kernels ?? this.#kernels(preset);
     const file = preset === "fast" && derivesWeights ? derivedFile() : undefined;
@@ -177,15 +220,14 @@ export class Engine {
     const files = new Set([...draft.ranges.map((range) => range.file), ...placed.values()]);
     if (file !== undefined) files.add(file);
     const { folder, locate } = commonFolder([...files]);
-    const graph = encodeGraph(outputs, {
-      given,
+    const graph = encode({
       locate,
       kernels,
       placed,
       handed: !opensFiles,
       ...(file && { derivedLocation: locate(file) }),
     });
-    const { model, buffers, ranges, derived } = graph;
+    const { model, buffers, ranges, derived, packs } = graph;
     const { device } = this;
     // More would change the bits of what is computed with weights in place.
     const threads = preset === "fast" ? this.threads : Math.min(this.threads, steadyThreads);
@@ -195,7 +237,7 @@ export class Engine {
     for (const one of prepared ? [prepared, ...copies] : copies) this.#derived.add(one.file);
     const weights = { buffers, ranges, copies, derived: prepared };
     const asWritten = kernels.merges;
-    const request = { model, folder, ...weights, device, preset, asWritten, threads, profile };
+    const request = { model, folder, ...weights, device, preset, packs, asWritten, threads, profile };
     return new Program(this, graph.inputs, graph.outputs, request, draft.parameterBytes);
   }
 
@@ -251,6 +293,17 @@ export class Engine {
     if (this.#closed || !host.alive) return;
     await this.exclusive(undefined, async (current) => {
       if (current === host) await host.release(session);
+    });
+  }
+
+  /**
+   * Forgets kept rows, unless their host is gone already.
+   * @internal
+   */
+  async drop(host: Host, kept: number): Promise<void> {
+    if (this.#closed || !host.alive) return;
+    await this.exclusive(undefined, async (current) => {
+      if (current === host) await host.drop(kept);
     });
   }
 

@@ -1,7 +1,7 @@
 /** @file What the engine asks of the place it runs in: node.ts and web.ts implement it. */
 
 import type { DerivedPart, FileRange } from "../graph/index.js";
-import type { Tensor } from "../tensor/index.js";
+import type { Dims, Tensor } from "../tensor/index.js";
 
 export type Device = "cpu" | "webgpu" | "cuda";
 
@@ -24,6 +24,8 @@ export interface SessionRequest {
   derived?: { file: string; bytes: number; parts: DerivedPart[] } | undefined;
   device: Device;
   preset: Preset;
+  /** Its weights are to be packed whatever the preset says. */
+  packs?: boolean | undefined;
   /** The model runs node by node as it is written, in the order that keeps little in memory. */
   asWritten?: boolean | undefined;
   threads: number;
@@ -31,13 +33,33 @@ export interface SessionRequest {
   profile?: string | undefined;
 }
 
+/** Rows that an output adds to those that an input reads. */
+export interface KeptTensor {
+  input: string;
+  output: string;
+  /** Of one row. */
+  dims: Dims;
+}
+
+/** Rows kept beside the sessions, as one run uses them: it reads the first `at` and writes its own after them. */
+export interface KeptRun {
+  id: number;
+  at: number;
+  tensors: readonly KeptTensor[];
+}
+
 /** One place where sessions live; `kill` ends it and everything in it at once. */
 export interface Host {
   /** False once it was ended, or ended by itself: its sessions are gone for good. */
   readonly alive: boolean;
   create(request: SessionRequest): Promise<number>;
-  /** @param into tensors to write outputs to, by name */
-  run(session: number, feeds: Feeds, into?: Feeds): Promise<Feeds>;
+  /**
+   * @param into tensors to write outputs to, by name
+   * @param kept rows that are fed beside the feeds; outputs that add to them are not among the results
+   */
+  run(session: number, feeds: Feeds, into?: Feeds, kept?: KeptRun): Promise<Feeds>;
+  /** Forgets kept rows. */
+  drop(kept: number): Promise<void>;
   release(session: number): Promise<void>;
   kill(): void;
 }

@@ -2,4 +2,5 @@
 
 export { alignedTensors } from "./aligned.js";
 export * from "./engine.js";
-export type { Device, Preset, RuntimeOptions } from "./host.js";
+export type { Device, KeptTensor, Preset, RuntimeOptions } from "./host.js";
+export { KeptRows } from "./kept.js";

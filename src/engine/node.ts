@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { threadId } from "node:worker_threads";
 import { DiffsightError, failure, Tensor, type TensorData } from "../tensor/index.js";
 import type { PlainTensor } from "./convert.js";
-import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
+import type { Device, Feeds, Host, HostModule, KeptRun, SessionRequest } from "./host.js";
 import { tryOut } from "./probe.js";
 import type { Call, Reply } from "./process.js";
 
@@ -102,8 +102,8 @@ function openProcess(frugal: boolean): Host {
       for (const { file, bytes } of copies) await writeOnce(file, bytes);
       return call<number>({ kind: "create", request: { ...request, copies: [] } });
     },
-    run: async (session: number, feeds: Feeds, into: Feeds = {}) => {
-      const results = await call<Record<string, PlainTensor>>({ kind: "run", session, feeds });
+    run: async (session: number, feeds: Feeds, into: Feeds = {}, kept?: KeptRun) => {
+      const results = await call<Record<string, PlainTensor>>({ kind: "run", session, feeds, kept });
       return mapTensors(results, (name, { dtype, dims, data }) => {
         const target = into[name];
         if (!target) return new Tensor(dtype, dims, ownData(data));
@@ -111,6 +111,7 @@ function openProcess(frugal: boolean): Host {
         return target;
       });
     },
+    drop: (kept: number) => call<void>({ kind: "drop", kept }),
     release: (session: number) => call<void>({ kind: "release", session }),
     kill: () => {
       die("The process that computes was ended.");
@@ -142,10 +143,10 @@ function openHere(): Host {
         throw explained(error);
       }
     },
-    run: async (session: number, feeds: Feeds, into: Feeds = {}) => {
+    run: async (session: number, feeds: Feeds, into: Feeds = {}, kept?: KeptRun) => {
       const { runSession } = await sessions();
       try {
-        const results = await runSession(session, feeds, into);
+        const results = await runSession(session, feeds, into, kept);
         return mapTensors(
           results,
           (name, { dtype, dims, data }) => into[name] ?? new Tensor(dtype, dims, data),
@@ -154,6 +155,7 @@ function openHere(): Host {
         throw explained(error);
       }
     },
+    drop: async (kept: number) => (await sessions()).dropRows(kept),
     release: async (session: number) => {
       open.delete(session);
       await (await sessions()).releaseSession(session);

@@ -3,12 +3,13 @@
  * stopped; ending a thread in the middle of one brings the whole process down, so it is a process that is ended.
  */
 
-import type { Feeds, SessionRequest } from "./host.js";
-import { createSession, releaseSession, runSession } from "./sessions.js";
+import type { Feeds, KeptRun, SessionRequest } from "./host.js";
+import { createSession, dropRows, releaseSession, runSession } from "./sessions.js";
 
 export type Call =
   | { id: number; kind: "create"; request: SessionRequest }
-  | { id: number; kind: "run"; session: number; feeds: Feeds }
+  | { id: number; kind: "run"; session: number; feeds: Feeds; kept: KeptRun | undefined }
+  | { id: number; kind: "drop"; kept: number }
   | { id: number; kind: "release"; session: number };
 
 export type Reply = { id: number; result: unknown } | { id: number; error: string };
@@ -16,7 +17,8 @@ export type Reply = { id: number; result: unknown } | { id: number; error: strin
 async function handle(call: Call): Promise<unknown> {
   if (call.kind === "create") return createSession(call.request);
   if (call.kind === "release") return releaseSession(call.session);
-  return runSession(call.session, call.feeds);
+  if (call.kind === "drop") return dropRows(call.kept);
+  return runSession(call.session, call.feeds, {}, call.kept);
 }
 
 process.on("message", (call: Call) => {

@@ -8,8 +8,8 @@ import type { SessionRequest } from "./host.js";
  * `low` does so too and also gives memory back after every operation.
  */
 export function sessionOptions(request: SessionRequest): InferenceSession.SessionOptions {
-  const { device, preset, asWritten, threads, folder, profile } = request;
-  const inPlace = preset !== "fast" && device === "cpu";
+  const { device, preset, packs = false, asWritten, threads, folder, profile } = request;
+  const inPlace = preset !== "fast" && device === "cpu" && !packs;
   const session: Record<string, string> = {};
   const optimization: Record<string, string> = {};
   if (folder !== undefined) session.model_external_initializers_file_folder_path = folder;

@@ -7,11 +7,13 @@ import { viewBytes } from "../tensor/index.js";
 import { AlignedMemory, alignedLength, isAligned } from "./aligned.js";
 import { fromOrt, type PlainTensor, toOrt } from "./convert.js";
 import { derivePart } from "./derive.js";
-import type { Feeds, SessionRequest } from "./host.js";
+import type { Feeds, KeptRun, SessionRequest } from "./host.js";
+import { RowStore } from "./kept.js";
 import { sessionOptions } from "./session.js";
 
 const sessions = new Map<number, { session: ort.InferenceSession; profiled: boolean }>();
 const staging = new AlignedMemory();
+const rows = new RowStore();
 let last = 0;
 
 export async function createSession(request: SessionRequest): Promise<number> {
@@ -26,14 +28,24 @@ export async function runSession(
   id: number,
   feeds: Feeds,
   into: Feeds = {},
+  kept?: KeptRun,
 ): Promise<Record<string, PlainTensor>> {
   const { session } = sessions.get(id)!;
-  const given = aligned(feeds).map(([name, tensor]) => [name, toOrt(ort.Tensor, tensor)]);
+  const given = aligned(kept ? { ...feeds, ...rows.read(kept) } : feeds).map(([name, tensor]) => [
+    name,
+    toOrt(ort.Tensor, tensor),
+  ]);
   const wanted = session.outputNames.map((name) => [name, into[name] ? toOrt(ort.Tensor, into[name]) : null]);
   const results = await session.run(Object.fromEntries(given), Object.fromEntries(wanted));
-  return Object.fromEntries(
+  const tensors = Object.fromEntries(
     Object.entries(results).map(([name, tensor]) => [name, into[name] ?? fromOrt(tensor)]),
   );
+  if (kept) rows.take(kept, tensors);
+  return tensors;
+}
+
+export async function dropRows(kept: number): Promise<void> {
+  rows.drop(kept);
 }
 
 export async function releaseSession(id: number): Promise<void> {

@@ -5,7 +5,8 @@ import { rangeLocation } from "../graph/index.js";
 import { aborted, DiffsightError, failure, misuse, Tensor } from "../tensor/index.js";
 import { fromOrt, toOrt } from "./convert.js";
 import { fetchRanges } from "./fetch-ranges.js";
-import type { Device, Feeds, Host, HostModule, SessionRequest } from "./host.js";
+import type { Device, Feeds, Host, HostModule, KeptRun, SessionRequest } from "./host.js";
+import { RowStore } from "./kept.js";
 import { tryOut } from "./probe.js";
 import { sessionOptions } from "./session.js";
 
@@ -104,6 +105,7 @@ function explained(cause: unknown): DiffsightError {
 
 export const openHost: HostModule["openHost"] = () => {
   const sessions = new Map<number, { session: ortTypes.InferenceSession; Type: typeof ortTypes.Tensor }>();
+  const rows = new RowStore();
   const ended = new AbortController();
   let next = 0;
   return {
@@ -128,10 +130,11 @@ export const openHost: HostModule["openHost"] = () => {
         return next;
       });
     },
-    run: (id: number, feeds: Feeds, into: Feeds = {}) =>
+    run: (id: number, feeds: Feeds, into: Feeds = {}, kept?: KeptRun) =>
       inTurn(async () => {
         const { session, Type } = sessions.get(id)!;
-        const given = Object.entries(feeds).map(([name, tensor]) => [name, toOrt(Type, tensor)]);
+        const all = kept ? { ...feeds, ...rows.read(kept) } : feeds;
+        const given = Object.entries(all).map(([name, tensor]) => [name, toOrt(Type, tensor)]);
         const results = await session.run(Object.fromEntries(given));
         const tensors = Object.entries(results).map(([name, result]): [string, Tensor] => {
           const { dtype, dims, data } = fromOrt(result);
@@ -139,8 +142,11 @@ export const openHost: HostModule["openHost"] = () => {
           target?.data.set(data as never);
           return [name, target ?? new Tensor(dtype, dims, data)];
         });
-        return Object.fromEntries(tensors);
+        const named = Object.fromEntries(tensors);
+        if (kept) rows.take(kept, named);
+        return named;
       }),
+    drop: (kept: number) => inTurn(async () => rows.drop(kept)),
     release: (id: number) =>
       inTurn(async () => {
         await sessions.get(id)!.session.release();

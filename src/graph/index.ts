@@ -4,6 +4,7 @@ export * from "./cost.js";
 export { type GradientOptions, gradients } from "./gradients/gradients.js";
 export * from "./gradients/operations.js";
 export * from "./language.js";
+export { encodeForAnySize, type GraphWriter } from "./onnx/any-size.js";
 export type { DerivedPart } from "./onnx/emitter.js";
 export * from "./onnx/encode.js";
 export {
@@ -18,6 +19,7 @@ export {
   unfusedKernels,
   webgpuKernels,
 } from "./onnx/kernels.js";
+export type { OpenDims } from "./onnx/proto.js";
 export { steadyThreads } from "./onnx/threads.js";
 export { winogradWeights } from "./onnx/winograd.js";
 export * from "./ops.js";

@@ -13,7 +13,7 @@ import {
 import { type DerivedPart, Emitter } from "./emitter.js";
 import { type Kernels, plainKernels } from "./kernels.js";
 import { type Lowering, lowerings } from "./lowering.js";
-import { encodeModel, type OnnxValue } from "./proto.js";
+import { encodeModel, type OnnxModel, type OnnxValue } from "./proto.js";
 
 export interface EncodeOptions {
   /** Values that are given at run time under a name, whatever computes them: the cut of a graph in parts. */
@@ -31,6 +31,8 @@ export interface EncodeOptions {
 
 export interface EncodedGraph {
   model: Uint8Array;
+  /** What the model's bytes say. */
+  onnx: OnnxModel;
   inputs: OnnxValue[];
   outputs: OnnxValue[];
   /** Every range of a weight file that the model points to. */
@@ -41,6 +43,8 @@ export interface EncodedGraph {
   derived: { bytes: number; parts: DerivedPart[] };
   /** Bytes of the parameters as stored. */
   parameterBytes: number;
+  /** Whether some of the weights must be packed by the runtime to be computed with at all fast. */
+  packs: boolean;
 }
 
 /** Up to so many bytes a weight in memory is written into the model itself. */
@@ -81,6 +85,7 @@ export function encodeGraph(
   const ranges: FileRange[] = [];
   const buffers: EncodedGraph["buffers"] = [];
   let parameterBytes = 0;
+  let packs = false;
 
   const named = new Set<string>();
   const claim = (name: string) => {
@@ -142,6 +147,7 @@ export function encodeGraph(
       to.bindLater(value, stored !== "f32", () => weight(key, stored, value.dims, storage));
     } else {
       const lower = lowerings[value.op] as Lowering<OpName>;
+      packs ||= isOp(value, "quantizedLinear");
       to.bind(
         value,
         lower(
@@ -167,11 +173,12 @@ export function encodeGraph(
     return { name, dtype: value.dtype, dims: value.dims };
   });
   const derived = { bytes: to.derivedBytes, parts: to.derivedParts };
-  const model = encodeModel({
+  const onnx: OnnxModel = {
     nodes: [...to.casts, ...to.nodes],
     initializers: to.initializers,
     inputs,
     outputs: results,
-  });
-  return { model, inputs, outputs: results, ranges, buffers, derived, parameterBytes };
+  };
+  const model = encodeModel(onnx);
+  return { model, onnx, inputs, outputs: results, ranges, buffers, derived, parameterBytes, packs };
 }

@@ -1,7 +1,7 @@
 /** @file How the operations of language models are written in ONNX; shapes leave the number of rows open. */
 
 import { Tensor } from "../../tensor/index.js";
-import { isOp, type Value } from "../value.js";
+import type { Value } from "../value.js";
 import type { Emitter } from "./emitter.js";
 import type { Kernels } from "./kernels.js";
 
@@ -90,9 +90,4 @@ export function quantizedLinear(
   const attributes = { K: terms, N: columns, bits, block_size: block, accuracy_level: accuracy[activations] };
   const product = to.emit("MatMulNBits", [x!, weight!, flat], attributes, microsoft);
   return bias ? to.emit("Add", [product, bias]) : product;
-}
-
-/** Whether a graph has products whose weights the runtime must pack to compute with them at all fast. */
-export function packsWeights(values: Iterable<Value>): boolean {
-  return [...values].some((value) => isOp(value, "quantizedLinear"));
 }

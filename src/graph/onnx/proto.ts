@@ -100,10 +100,13 @@ export interface OnnxInitializer {
   data: { raw: Uint8Array } | { location: string; offset: number; length: number };
 }
 
+/** Sizes, or names of those that are open. */
+export type OpenDims = readonly (number | string)[];
+
 export interface OnnxValue {
   name: string;
   dtype: DType;
-  dims: Dims;
+  dims: OpenDims;
 }
 
 export interface OnnxModel {
@@ -149,7 +152,10 @@ function initializer({ name, dtype, dims, data }: OnnxInitializer): Message {
 
 function valueInfo({ name, dtype, dims }: OnnxValue): Message {
   const shape = new Message();
-  for (const size of dims) shape.message(1, new Message().int(1, size));
+  for (const size of dims) {
+    const dimension = new Message();
+    shape.message(1, typeof size === "number" ? dimension.int(1, size) : dimension.string(2, size));
+  }
   const tensorType = new Message().int(1, elementTypes[dtype]).message(2, shape);
   return new Message().string(1, name).message(2, new Message().message(1, tensorType));
 }
