@@ -25,6 +25,7 @@ export {
 export { readConfig } from "./config.js";
 export { type Dinov2Config, type Dinov2Outputs, dinov2, readDinov2Config } from "./dinov2.js";
 export { readLanguageConfig } from "./language-config.js";
+export { layerNorm, linear } from "./layers.js";
 export { type ClipLayoutOptions, clipLayout, clipTextLayout, clipVisionLayout } from "./layout/clip.js";
 export { initialise } from "./layout/initialise.js";
 export {
@@ -48,7 +49,7 @@ export {
   llamaLogits,
   readLlamaConfig,
 } from "./llama.js";
-export { type PatchConfig, patchGrid } from "./patches.js";
+export { type PatchConfig, patchGrid, resampleTokens, resampling } from "./patches.js";
 export { readQwen2Config } from "./qwen2.js";
 export { downsample, resnetBlock } from "./resnet.js";
 export { type RopeConfig, type RotaryTables, readRope, rotaryTables } from "./rope.js";

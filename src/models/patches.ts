@@ -2,7 +2,7 @@
 
 import type { z } from "zod";
 import { constant, matmul, reshape, type Value } from "../graph/index.js";
-import { interpolate } from "../image/index.js";
+import { type InterpolateMode, interpolate } from "../image/index.js";
 import { failure, misuse, Tensor } from "../tensor/index.js";
 import { size, withDefault } from "./config.js";
 
@@ -80,19 +80,38 @@ export function resizePositions(
   columns: number,
   { antialias = false }: { antialias?: boolean } = {},
 ): Value {
-  if (rows === grid && columns === grid) return positions;
-  const resampling = antialias ? antialiased : bicubic;
-  const channels = positions.dims[1]!;
-  const down = matmul(resampling(grid, rows), reshape(positions, [grid, grid * channels]));
-  const both = matmul(resampling(grid, columns), reshape(down, [rows, grid, channels]));
-  return reshape(both, [rows * columns, channels]);
+  const axis = antialias ? antialiased : (from: number, to: number) => resampling(from, to, "bicubic");
+  return resampleTokens(positions, [grid, grid], [rows, columns], axis);
 }
 
-/** Bicubic interpolation along one axis as a matrix: [to, from] */
-function bicubic(from: number, to: number): Value {
+/**
+ * Tokens of a grid, row by row, brought to another grid, the rows first, then the columns.
+ * @param tokens [..., rows columns, C]
+ * @param axis the matrix [to, from] of one axis; an axis that stays is not touched
+ */
+export function resampleTokens(
+  tokens: Value,
+  [fromRows, fromColumns]: readonly [number, number],
+  [rows, columns]: readonly [number, number],
+  axis: (from: number, to: number) => Value,
+): Value {
+  const channels = tokens.dims.at(-1)!;
+  const leading = tokens.dims.slice(0, -2);
+  let x = tokens;
+  if (rows !== fromRows) {
+    x = matmul(axis(fromRows, rows), reshape(x, [...leading, fromRows, fromColumns * channels]));
+  }
+  if (columns !== fromColumns) {
+    x = matmul(axis(fromColumns, columns), reshape(x, [...leading, rows, fromColumns, channels]));
+  }
+  return x === tokens ? x : reshape(x, [...leading, rows * columns, channels]);
+}
+
+/** Interpolation along one axis, as torch's, as a matrix: [to, from] */
+export function resampling(from: number, to: number, mode: InterpolateMode): Value {
   const basis = new Float32Array(from * from);
   for (let i = 0; i < from; i++) basis[i * from + i] = 1;
-  const columns = interpolate(Tensor.f32([1, from, from], basis), [to, from], "bicubic");
+  const columns = interpolate(Tensor.f32([1, from, from], basis), [to, from], mode);
   return constant(columns.reshape([to, from]));
 }
 

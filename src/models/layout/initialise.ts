@@ -30,6 +30,12 @@ function startOf({ dims, start }: PlannedTensor, generator: TorchGenerator): Ten
     }
     case "constant":
       return Tensor.f32(dims, new Float32Array(count(dims)).fill(start.value));
+    case "identity": {
+      const size = dims[0]!;
+      const ones = new Float32Array(count(dims));
+      for (let i = 0; i < size; i++) ones[i * size + i] = 1;
+      return Tensor.f32(dims, ones);
+    }
     case "positions":
       return Tensor.i64(
         dims,

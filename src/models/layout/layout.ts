@@ -10,6 +10,8 @@ export type Start =
   | { kind: "uniform"; bound: number }
   | { kind: "normal"; std: number }
   | { kind: "constant"; value: number }
+  /** Ones along the diagonal of a square matrix. */
+  | { kind: "identity" }
   /** 0, 1, 2, ...: a buffer that nobody trains. */
   | { kind: "positions" };
 

@@ -1,0 +1,13 @@
+/** @file No fusion: one encoder's tokens as they are. */
+
+import { z } from "zod";
+import { fusion } from "./fusion.js";
+import { nameSchema, shared } from "./schema.js";
+
+const schema = z.strictObject({ ...shared, type: z.literal("none"), encoder: nameSchema });
+
+export const none = fusion(schema, ({ encoder }) => ({
+  encoders: [encoder],
+  shape: ([only]) => ({ tokens: only!.tokens, width: only!.width, grid: only!.grid }),
+  fuse: (_, [only]) => only!.value,
+}));
