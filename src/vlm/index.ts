@@ -1,6 +1,7 @@
 /** @file The vlm room's door: seeing and speaking joined. */
 
 export * from "./fusion/index.js";
+export * from "./language/index.js";
 export { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
 export { type LlavaComponent, llavaCheckpoint, llavaKey } from "./llava-keys.js";
 export { type Llava, type LlavaOptions, llavaImageFeatures, openLlava } from "./llava-open.js";

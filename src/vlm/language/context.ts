@@ -1,0 +1,207 @@
+/** @file What a language model has read: texts as branches of one memory, which share what they have in common. */
+
+import type { CallOptions } from "../../engine/index.js";
+import { aborted, misuse } from "../../tensor/index.js";
+import type { LanguageNetwork, NetworkRow } from "./network.js";
+import type { PromptRow } from "./prompt.js";
+
+/** So many rows are computed at a time: enough for products to be fast, few enough to be stopped between. */
+const rowsPerRun = 256;
+
+/** Kept rows [from, to). */
+type Range = readonly [from: number, to: number];
+
+/** What is kept of a context. */
+interface Place {
+  /** Rows of an earlier epoch are gone, with the process that kept them. */
+  epoch: number;
+  /** How many of its own rows are computed. */
+  filled: number;
+  /** Its rows from the beginning on. */
+  ranges: readonly Range[];
+  /** Scores of the token after the last of them [vocab_size]. */
+  logits: Float32Array;
+}
+
+/**
+ * A text that was read, up to its last token. Others may go on from it, each in its own way: what they share is computed
+ * and kept once. Release it when nothing goes on from it any more.
+ */
+export class Context {
+  /** @internal */
+  place: Place | undefined;
+  /** Tokens before its own. */
+  readonly #start: number;
+
+  /** @internal */
+  constructor(
+    readonly memory: ContextMemory,
+    readonly parent: Context | undefined,
+    /** What it adds to its parent. */
+    readonly rows: PromptRow[],
+  ) {
+    this.#start = parent?.length ?? 0;
+  }
+
+  /** Tokens from the beginning. */
+  get length(): number {
+    return this.#start + this.rows.length;
+  }
+
+  /** Ids from the beginning, embeddings left out. */
+  get ids(): number[] {
+    return [...(this.parent?.ids ?? []), ...this.rows.filter((row) => typeof row === "number")];
+  }
+
+  /** Frees its rows, except those that another context which went on from it has. */
+  release(): void {
+    this.memory.release(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/** One context's part of the work: what it has already, and the rows that it lacks. */
+interface Lane {
+  context: Context;
+  ranges: readonly Range[];
+  start: number;
+  rows: readonly PromptRow[];
+  done: number;
+}
+
+/** Gives contexts their rows, which lie in the order in which they were computed. */
+export class ContextMemory {
+  readonly #live = new Set<Context>();
+  #queue: Promise<unknown> = Promise.resolve();
+  #epoch = 0;
+
+  constructor(readonly network: LanguageNetwork) {}
+
+  /** A context that goes on from another; nothing is computed yet. */
+  branch(after: Context | undefined, rows: readonly PromptRow[]): Context {
+    if (after && after.memory !== this) throw misuse("CONTEXT", "This context belongs to another model.");
+    if (!after && rows.length === 0) throw misuse("PROMPT", "A prompt has one token or more.");
+    return new Context(this, after, [...rows]);
+  }
+
+  /**
+   * Computes what contexts lack, all together.
+   * @throws DiffsightError ABORTED, at once; what computes then ends its run
+   */
+  async fill(contexts: readonly Context[], { signal }: CallOptions = {}): Promise<void> {
+    if (signal?.aborted) throw aborted();
+    const work = this.#queue.then(() => this.#fill(contexts, signal));
+    this.#queue = work.catch(() => {});
+    await untilAborted(work, signal);
+  }
+
+  /** Forgets a context: rows that no other has are overwritten sooner or later. */
+  release(context: Context): void {
+    this.#live.delete(context);
+    context.place = undefined;
+  }
+
+  /** The scores of the token after a context that is filled [vocab_size]. */
+  logits(context: Context): Float32Array {
+    return context.place!.logits;
+  }
+
+  async #fill(contexts: readonly Context[], signal: AbortSignal | undefined): Promise<void> {
+    if (this.network.kept.lost) {
+      await this.network.kept.release();
+      this.#epoch++;
+    }
+    const lanes = contexts.flatMap((context) => this.#lane(context) ?? []);
+    for (let first = 0; first < lanes.length; ) {
+      if (signal?.aborted) throw aborted();
+      first = await this.#run(lanes, first);
+    }
+  }
+
+  #isHere({ place }: Context): boolean {
+    return place?.epoch === this.#epoch;
+  }
+
+  /** What is to be computed for a context after what it or the nearest of its ancestors has. */
+  #lane(context: Context): Lane | undefined {
+    const missing: PromptRow[][] = [];
+    let one: Context | undefined = context;
+    while (one && !this.#isHere(one)) {
+      missing.unshift(one.rows);
+      one = one.parent;
+    }
+    const { filled, ranges, logits } = one?.place ?? { filled: 0, ranges: [], logits: undefined };
+    const own = one === context ? one.rows.slice(filled) : [];
+    const rows = [...own, ...missing.flat()];
+    if (rows.length > 0) return { context, ranges, start: context.length - rows.length, rows, done: 0 };
+    if (one !== context) this.#place(context, ranges, logits!);
+    return undefined;
+  }
+
+  #place(context: Context, ranges: readonly Range[], logits: Float32Array): void {
+    context.place = { epoch: this.#epoch, filled: context.rows.length, ranges, logits };
+    this.#live.add(context);
+  }
+
+  /**
+   * One run, of up to `rowsPerRun` rows of one context after another.
+   * @returns the first lane that is not done
+   */
+  async #run(lanes: readonly Lane[], first: number): Promise<number> {
+    const at = this.#top(
+      [...this.#live].map(({ place }) => place!.ranges).concat(lanes.map(({ ranges }) => ranges)),
+    );
+    const rows: NetworkRow[] = [];
+    const ends: { lane: Lane; row: number }[] = [];
+    for (const lane of lanes.slice(first)) {
+      const from = rows.length;
+      if (from === rowsPerRun) break;
+      const some = lane.rows.slice(lane.done, lane.done + rowsPerRun - from);
+      const { ranges: sees, start, done } = lane;
+      for (const [k, row] of some.entries()) rows.push({ row, position: start + done + k, sees, from });
+      lane.done += some.length;
+      lane.ranges = joined(sees, [at + from, at + rows.length]);
+      if (lane.done === lane.rows.length) ends.push({ lane, row: rows.length - 1 });
+    }
+    const logits = await this.network.run(
+      rows,
+      at,
+      ends.map(({ row }) => row),
+    );
+    const width = logits.dims[1]!;
+    for (const [k, { lane }] of ends.entries()) {
+      const own = (logits.data as Float32Array).slice(k * width, (k + 1) * width);
+      this.#place(lane.context, lane.ranges, own);
+    }
+    return first + ends.length;
+  }
+
+  /** The first row after all that are in use. The first of all is of zeros: the runtime computes nothing with 0 rows. */
+  #top(inUse: readonly (readonly Range[])[]): number {
+    return inUse.flat().reduce((top, [, to]) => Math.max(top, to), 1);
+  }
+}
+
+/** With one more range, which may be the last one's continuation. */
+function joined(ranges: readonly Range[], next: Range): Range[] {
+  const last = ranges.at(-1);
+  return last?.[1] === next[0] ? [...ranges.slice(0, -1), [last[0], next[1]]] : [...ranges, next];
+}
+
+/** The work's result, or its end at once when the signal fires; the work itself goes on to the end of its run. */
+async function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (!signal) return work;
+  let cancel = () => {};
+  const cancelled = new Promise<never>((_, reject) => {
+    cancel = () => reject(aborted());
+    signal.addEventListener("abort", cancel, { once: true });
+  });
+  try {
+    await Promise.race([work, cancelled]);
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+}

@@ -1,0 +1,18 @@
+/** @file Language models: reading, remembering, speaking. */
+
+export { Context } from "./context.js";
+export {
+  BatchGeneration,
+  type Finish,
+  type GeneratedToken,
+  type GenerateOptions,
+  Generation,
+} from "./generation.js";
+export {
+  LanguageModel,
+  type LanguageModelOptions,
+  type PromptOrContext,
+  type ReadOptions,
+} from "./language-model.js";
+export type { Prompt, PromptPart } from "./prompt.js";
+export type { SamplingOptions } from "./sampling.js";

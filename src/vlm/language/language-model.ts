@@ -1,0 +1,146 @@
+/** @file A language model that is ready to read and to speak: token ids and embeddings in, token ids out. */
+
+import { type CallOptions, Engine, type EngineOptions } from "../../engine/index.js";
+import { type LlamaConfig, readLanguageConfig } from "../../models/index.js";
+import { misuse } from "../../tensor/index.js";
+import { type Checkpoint, type OpenOptions, openModel } from "../../weights/index.js";
+import { Context, ContextMemory } from "./context.js";
+import { BatchGeneration, type GenerateOptions, Generation } from "./generation.js";
+import { LanguageNetwork } from "./network.js";
+import { type Prompt, promptRows } from "./prompt.js";
+
+export interface LanguageModelOptions extends OpenOptions, Omit<EngineOptions, "passes"> {
+  /** Computes on this engine, which stays the caller's, instead of one of its own. */
+  engine?: Engine;
+}
+
+export interface ReadOptions extends CallOptions {
+  /** Goes on from what was read already. */
+  after?: Context;
+}
+
+/** What a prompt is, or a context that was read already. */
+export type PromptOrContext = Prompt | Context;
+
+export class LanguageModel {
+  readonly #network: LanguageNetwork;
+  readonly #memory: ContextMemory;
+  readonly #ownsEngine: boolean;
+
+  private constructor(
+    readonly engine: Engine,
+    readonly config: LlamaConfig,
+    checkpoint: Checkpoint,
+    readonly eosTokenIds: readonly number[],
+    ownsEngine: boolean,
+  ) {
+    this.#network = new LanguageNetwork(engine, checkpoint, config);
+    this.#memory = new ContextMemory(this.#network);
+    this.#ownsEngine = ownsEngine;
+  }
+
+  /**
+   * Opens a folder in transformers' layout, or a hub's id: LLaMA, Qwen2, and what `diffsight quantize` makes of them.
+   * Weights are read when they are first needed, or by `prepare`.
+   * @throws DiffsightError CONFIG, WEIGHT_MISSING; what opening a model may raise
+   */
+  static async fromPretrained(idOrPath: string, options: LanguageModelOptions = {}): Promise<LanguageModel> {
+    const folder = await openModel(idOrPath, options);
+    const generation = await folder.json<{ eos_token_id?: number | number[] | null }>(
+      "generation_config.json",
+      true,
+    );
+    return LanguageModel.open(await folder.json("config.json"), await folder.checkpoint(""), {
+      ...options,
+      eosTokenIds: generation?.eos_token_id == null ? undefined : [generation.eos_token_id].flat(),
+    });
+  }
+
+  /**
+   * The same from its parts.
+   * @param json its config.json
+   * @param options `eosTokenIds`: those that end an answer; default: the config's
+   */
+  static async open(
+    json: unknown,
+    checkpoint: Checkpoint,
+    {
+      engine,
+      eosTokenIds,
+      ...options
+    }: LanguageModelOptions & { eosTokenIds?: readonly number[] | undefined } = {},
+  ): Promise<LanguageModel> {
+    const config = readLanguageConfig(json);
+    const own = engine ?? (await Engine.open(options));
+    return new LanguageModel(own, config, checkpoint, eosTokenIds ?? config.eosTokenIds, !engine);
+  }
+
+  /**
+   * Reads a prompt, for any number of answers or longer prompts to go on from.
+   * @throws DiffsightError PROMPT, CONTEXT_LENGTH, ABORTED
+   */
+  async read(prompt: Prompt, options: ReadOptions = {}): Promise<Context> {
+    const [context] = await this.readBatch([prompt], options);
+    return context!;
+  }
+
+  /** Reads several prompts together. */
+  async readBatch(prompts: readonly Prompt[], { after, signal }: ReadOptions = {}): Promise<Context[]> {
+    const contexts = prompts.map((prompt) => this.#branch(prompt, after));
+    try {
+      await this.#memory.fill(contexts, { signal });
+    } catch (error) {
+      for (const context of contexts) context.release();
+      throw error;
+    }
+    return contexts;
+  }
+
+  /**
+   * The tokens that follow a prompt or a context, as they are computed; greedy unless the options say otherwise.
+   * @throws DiffsightError PROMPT, CONTEXT_LENGTH, SAMPLING, MAX_TOKENS; ABORTED while it is read
+   */
+  generate(prompt: PromptOrContext, options: GenerateOptions = {}): Generation {
+    return new Generation(this.generateBatch([prompt], options));
+  }
+
+  /** The same for several, a token of each at a time: what they share is computed once, and weights are read once a step. */
+  generateBatch(prompts: readonly PromptOrContext[], options: GenerateOptions = {}): BatchGeneration {
+    const contexts = () =>
+      prompts.map((prompt) => (prompt instanceof Context ? this.#branch([], prompt) : this.#branch(prompt)));
+    const limits = { eosTokenIds: this.eosTokenIds, maxPositions: this.#maxPositions };
+    return new BatchGeneration(this.#memory, limits, prompts.length, options, contexts);
+  }
+
+  /** Loads the weights now rather than when they are first needed. */
+  prepare(): Promise<void> {
+    return this.#network.prepare();
+  }
+
+  /** Frees everything that it holds. */
+  async release(): Promise<void> {
+    await this.#network.release();
+    if (this.#ownsEngine) await this.engine.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  /** Scaled positions reach further than those that the network was trained on. */
+  get #maxPositions(): number {
+    const { maxPositions, scaling } = this.config.rope;
+    return scaling.rope_type === "dynamic" ? Number.POSITIVE_INFINITY : maxPositions;
+  }
+
+  #branch(prompt: Prompt, after?: Context): Context {
+    const context = this.#memory.branch(after, promptRows(prompt, this.config));
+    if (context.length > this.#maxPositions) {
+      throw misuse(
+        "CONTEXT_LENGTH",
+        `A prompt of ${context.length} tokens is too long: the network knows ${this.#maxPositions} positions.`,
+      );
+    }
+    return context;
+  }
+}
