@@ -7,6 +7,8 @@ export interface Merge {
   left: TokenId;
   right: TokenId;
   merged: TokenId;
+  /** Lower ones are merged first, equal ones from the left on; its place in the list unless told. */
+  rank?: number;
 }
 
 /**
@@ -32,23 +34,24 @@ export function tokenBytes(token: string): number[] | undefined {
   return bytes;
 }
 
-/** Merges in the order of their list, looked up by pair. */
+/** Merges with their ranks, looked up by pair. */
 export class MergeTable {
-  readonly #ranks = new Map<number, number>();
-  readonly #merged: TokenId[];
+  readonly #merges = new Map<number, { rank: number; merged: TokenId }>();
+  /** What the pairs of a rank become. */
+  readonly #merged: TokenId[] = [];
   readonly #size: number;
 
   /** @param size one more than the highest token id, at most 2^26 */
   constructor(merges: readonly Merge[], size: number) {
     this.#size = size;
-    this.#merged = merges.map(({ merged }) => merged);
-    merges.forEach(({ left, right }, rank) => {
-      this.#ranks.set(left * size + right, rank);
+    merges.forEach(({ left, right, merged, rank }, place) => {
+      this.#merges.set(left * size + right, { rank: rank ?? place, merged });
+      this.#merged[rank ?? place] = merged;
     });
   }
 
   /**
-   * Merges neighbours until no pair of the list is left: always the pair that is listed first, of equal ones the
+   * Merges neighbours until no pair of the list is left: always the pair of the lowest rank, of equal ones the
    * leftmost. In n log n steps, so that a word of a million characters takes seconds, not hours.
    */
   apply(symbols: readonly TokenId[]): TokenId[] {
@@ -56,24 +59,24 @@ export class MergeTable {
     const end = ids.length;
     const previous = Int32Array.from(ids, (_, i) => i - 1);
     const next = Int32Array.from(ids, (_, i) => i + 1);
-    const rankAt = (at: number): number | undefined =>
-      at >= 0 && next[at]! < end ? this.#ranks.get(ids[at]! * this.#size + ids[next[at]!]!) : undefined;
+    const mergeAt = (at: number) =>
+      at >= 0 && next[at]! < end ? this.#merges.get(ids[at]! * this.#size + ids[next[at]!]!) : undefined;
 
     const queue = new SmallestFirst();
     const propose = (at: number): void => {
-      const rank = rankAt(at);
-      if (rank !== undefined) queue.push(rank * positions + at);
+      const merge = mergeAt(at);
+      if (merge) queue.push(merge.rank * positions + at);
     };
     for (let at = 0; at < end; at++) propose(at);
 
     for (let entry = queue.pop(); entry !== undefined; entry = queue.pop()) {
       const at = entry % positions;
-      const merged = this.#merged[Math.floor(entry / positions)]!;
-      const rank = rankAt(at);
+      const rank = Math.floor(entry / positions);
+      const merge = ids[at] === gone ? undefined : mergeAt(at);
       // A proposal is out of date when one of its two symbols has been merged otherwise in the meantime.
-      if (ids[at] === gone || rank === undefined || this.#merged[rank] !== merged) continue;
+      if (!merge || (merge.rank !== rank && merge.merged !== this.#merged[rank])) continue;
       const right = next[at]!;
-      ids[at] = merged;
+      ids[at] = merge.merged;
       ids[right] = gone;
       next[at] = next[right]!;
       if (next[at]! < end) previous[next[at]!] = at;

@@ -3,6 +3,16 @@
 import { failure } from "../tensor/index.js";
 import type { Merge, TokenId } from "./byte-pairs.js";
 import { ClipTokenizer } from "./clip-tokenizer.js";
+import {
+  contentOf,
+  corrupt,
+  listedPairs,
+  object,
+  parseObject,
+  readId,
+  readIds,
+  readMerges,
+} from "./vocabulary-files.js";
 
 /** The files of a tokenizer folder that `clipTokenizer` reads, where they exist. */
 export const clipTokenizerFiles = [
@@ -19,12 +29,9 @@ export type ClipTokenizerFile = (typeof clipTokenizerFiles)[number];
 /** The contents of those files, by name. */
 export type ClipTokenizerTexts = Readonly<Partial<Record<ClipTokenizerFile, string>>>;
 
-type Json = Record<string, unknown>;
-
 /** The length of CLIP's text encoder, for configs that give none or transformers' "no limit" (1e30). */
 const usualLength = 77;
 const longest = 2 ** 20;
-const highestId = 2 ** 26;
 
 /**
  * A tokenizer from the texts of its files: tokenizer.json, or vocab.json and merges.txt; the others are optional.
@@ -32,9 +39,9 @@ const highestId = 2 ** 26;
  */
 export function clipTokenizer(files: ClipTokenizerTexts): ClipTokenizer {
   const { ids, merges, added } = files["tokenizer.json"] === undefined ? readPair(files) : readSingle(files);
-  const config = readJson(files, "tokenizer_config.json") ?? {};
-  const map = readJson(files, "special_tokens_map.json") ?? {};
-  for (const [token, id] of Object.entries(readJson(files, "added_tokens.json") ?? {})) {
+  const config = readFile(files, "tokenizer_config.json") ?? {};
+  const map = readFile(files, "special_tokens_map.json") ?? {};
+  for (const [token, id] of Object.entries(readFile(files, "added_tokens.json") ?? {})) {
     added.set(token, readId("added_tokens.json", token, id));
   }
   for (const [id, token] of Object.entries(object(config.added_tokens_decoder))) {
@@ -74,7 +81,7 @@ interface Vocabulary {
 }
 
 function readPair(files: ClipTokenizerTexts): Vocabulary {
-  const vocab = readJson(files, "vocab.json");
+  const vocab = readFile(files, "vocab.json");
   const text = files["merges.txt"];
   if (!vocab || text === undefined) {
     const missing = vocab ? "merges.txt" : "vocab.json";
@@ -91,7 +98,7 @@ function readPair(files: ClipTokenizerTexts): Vocabulary {
 
 function readSingle(files: ClipTokenizerTexts): Vocabulary {
   const file = "tokenizer.json";
-  const json = readJson(files, file)!;
+  const json = readFile(files, file)!;
   const model = object(json.model);
   if ((model.type ?? "BPE") !== "BPE" || model.end_of_word_suffix !== "</w>") {
     const found = `${model.type ?? "no model"} with end_of_word_suffix ${JSON.stringify(model.end_of_word_suffix)}`;
@@ -101,50 +108,13 @@ function readSingle(files: ClipTokenizerTexts): Vocabulary {
     );
   }
   const ids = readIds(file, object(model.vocab));
-  const listed: unknown[] = Array.isArray(model.merges) ? model.merges : [];
-  const pairs = listed.map((pair) => (Array.isArray(pair) ? pair : String(pair).split(" ")));
-  const merges = readMerges(file, pairs, (i) => `model.merges[${i}]`, ids);
+  const merges = readMerges(file, listedPairs(model.merges), (i) => `model.merges[${i}]`, ids);
   const added = new Map<string, TokenId>();
   for (const token of Array.isArray(json.added_tokens) ? json.added_tokens : []) {
     const content = contentOf(token);
     if (content) added.set(content, readId(file, content, object(token).id));
   }
   return { ids, merges, added };
-}
-
-function readIds(file: string, vocab: Json): Map<string, TokenId> {
-  const entries = Object.entries(vocab);
-  if (entries.length === 0) throw corrupt(file, "its vocabulary is empty");
-  return new Map(entries.map(([token, id]) => [token, readId(file, token, id)]));
-}
-
-function readId(file: string, token: string, id: unknown): TokenId {
-  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < highestId) return id;
-  throw corrupt(
-    file,
-    `token ${JSON.stringify(token)} has id ${JSON.stringify(id)}, not an integer from 0 on`,
-  );
-}
-
-function readMerges(
-  file: string,
-  pairs: readonly unknown[][],
-  place: (index: number) => string,
-  ids: ReadonlyMap<string, TokenId>,
-): Merge[] {
-  return pairs.map((pair, i) => {
-    const [left, right] = pair;
-    if (pair.length !== 2 || typeof left !== "string" || typeof right !== "string") {
-      throw corrupt(file, `${place(i)} is not a pair of tokens: ${JSON.stringify(pair).slice(0, 80)}`);
-    }
-    const tokens = [left, right, left + right];
-    const [l, r, merged] = tokens.map((token) => ids.get(token));
-    if (l === undefined || r === undefined || merged === undefined) {
-      const missing = JSON.stringify(tokens.find((token) => !ids.has(token)));
-      throw corrupt(file, `${place(i)} needs ${missing}, which the vocabulary lacks`);
-    }
-    return { left: l, right: r, merged };
-  });
 }
 
 function readLength(length: unknown): number {
@@ -157,34 +127,11 @@ function readLength(length: unknown): number {
   );
 }
 
-/** A token is written as a string or as an object with its text in `content`. */
-function contentOf(token: unknown): string | undefined {
-  const content = typeof token === "string" ? token : object(token).content;
-  return typeof content === "string" && content !== "" ? content : undefined;
-}
-
-function readJson(files: ClipTokenizerTexts, file: ClipTokenizerFile): Json | undefined {
-  const text = files[file];
-  if (text === undefined) return undefined;
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw corrupt(file, "it is not valid JSON", cause);
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json))
-    throw corrupt(file, "it is no JSON object");
-  return json as Json;
-}
-
-function object(value: unknown): Json {
-  return typeof value === "object" && value !== null ? (value as Json) : {};
-}
-
 function vocabularyFile(files: ClipTokenizerTexts): string {
   return files["tokenizer.json"] === undefined ? "vocab.json" : "tokenizer.json";
 }
 
-function corrupt(file: string, problem: string, cause?: unknown): Error {
-  return failure("FILE_CORRUPT", `Cannot read the tokenizer: ${file}: ${problem}.`, cause);
+function readFile(files: ClipTokenizerTexts, file: ClipTokenizerFile): Record<string, unknown> | undefined {
+  const text = files[file];
+  return text === undefined ? undefined : parseObject(file, text);
 }

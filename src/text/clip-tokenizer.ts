@@ -1,7 +1,9 @@
 /** @file CLIP's tokenizer, as transformers' `CLIPTokenizer` (the text encoders of Stable Diffusion). */
 
 import { misuse } from "../tensor/index.js";
+import { escaped } from "./added-tokens.js";
 import { byteCharacters, type Merge, MergeTable, type TokenId, tokenBytes } from "./byte-pairs.js";
+import { lowerCase, normalForm } from "./unicode.js";
 
 /** What the files of a tokenizer say. */
 export interface ClipVocabulary {
@@ -88,10 +90,7 @@ export class ClipTokenizer {
     this.#merges = new MergeTable(merges, this.size);
     this.#bytes = ["", "</w>"].flatMap((suffix) => byteCharacters.map((c) => ids.get(c + suffix) ?? unknown));
     const longestFirst = [...literal.keys()].sort((a, b) => b.length - a.length);
-    this.#literal = new RegExp(
-      longestFirst.map((token) => token.replace(/[^\p{L}\p{N}]/gu, codePointEscape)).join("|"),
-      "gu",
-    );
+    this.#literal = new RegExp(longestFirst.map(escaped).join("|"), "gu");
   }
 
   /**
@@ -167,7 +166,7 @@ export class ClipTokenizer {
 
   *#ordinaryPieces(text: string, from: number, to: number): Generator<Piece> {
     // Composed but not yet in lower case; only this letter changes its length there.
-    const surface = compose(text.slice(from, to)).replaceAll("İ", "i\u0307");
+    const surface = normalForm(text.slice(from, to), "NFC").replaceAll("İ", "i\u0307");
     const lower = lowerCase(surface);
     for (const outer of lower.matchAll(clipPieces)) {
       for (const inner of outer[0].matchAll(byteLevelPieces)) {
@@ -202,23 +201,3 @@ const clipPieces =
   /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu;
 /** GPT-2's split, which the byte-level step applies once more: it takes the two marks apart when they are no tokens. */
 const byteLevelPieces = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}+|[^\p{White_Space}\p{L}\p{N}]+/gu;
-
-/**
- * Unicode's composed form (NFC). Marks beyond a thousand in a row are composed apart, because ordering them takes the
- * runtime quadratic time and a hostile prompt could stop the program.
- */
-function compose(text: string): string {
-  return text
-    .split(/(\p{M}{1000})/u)
-    .map((part) => part.normalize("NFC"))
-    .join("");
-}
-
-/** Lower case letter by letter: a sigma at the end of a word stays the ordinary one, as in the reference. */
-function lowerCase(text: string): string {
-  return text.replaceAll("Σ", "σ").toLowerCase();
-}
-
-function codePointEscape(sign: string): string {
-  return `\\u{${sign.codePointAt(0)!.toString(16)}}`;
-}

@@ -3,6 +3,7 @@
 import { misuse } from "../tensor/index.js";
 import { byteCharacters } from "./byte-pairs.js";
 import { clipTokenizer } from "./clip-files.js";
+import { learnMerges } from "./learn-merges.js";
 
 /** The files of a `CLIPTokenizer` folder, by name. */
 export type ClipVocabularyFiles = Record<
@@ -29,7 +30,7 @@ export function clipVocabulary(
   { length = 32, padding = "<|endoftext|>" }: ClipVocabularyOptions = {},
 ): ClipVocabularyFiles {
   const distinct = [...new Set(words)].sort((a, b) => (a < b ? -1 : 1));
-  const merges = bytePairs(distinct);
+  const merges = learnMerges(distinct.map(spell));
   const bytes = [...byteCharacters].sort((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);
   const merged = merges.map(([left, right]) => left + right);
   const tokens = new Set([
@@ -70,38 +71,8 @@ export function clipVocabulary(
   return files;
 }
 
-/** Joins the most frequent pair of neighbours everywhere, again and again, until every word is one symbol. */
-function bytePairs(words: readonly string[]): [left: string, right: string][] {
-  const encoder = new TextEncoder();
-  let spelt = words.map((word) => {
-    const symbols = Array.from(encoder.encode(word), (byte) => byteCharacters[byte]!);
-    return [...symbols.slice(0, -1), ...symbols.slice(-1).map((last) => `${last}</w>`)];
-  });
-  const merges: [string, string][] = [];
-  for (;;) {
-    const counts = new Map<string, number>();
-    for (const symbols of spelt) {
-      for (let i = 1; i < symbols.length; i++) {
-        const pair = `${symbols[i - 1]} ${symbols[i]}`;
-        counts.set(pair, (counts.get(pair) ?? 0) + 1);
-      }
-    }
-    // Of equally frequent pairs the first by name, so that the result depends on nothing else.
-    const [best] = [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
-    if (!best) return merges;
-    const [left, right] = best[0].split(" ") as [string, string];
-    merges.push([left, right]);
-    spelt = spelt.map((symbols) => joined(symbols, left, right));
-  }
-}
-
-/** Every `left` before a `right` becomes one symbol with it, from the left on. */
-function joined(symbols: readonly string[], left: string, right: string): string[] {
-  const result: string[] = [];
-  for (let i = 0; i < symbols.length; i++) {
-    const pair = symbols[i] === left && symbols[i + 1] === right;
-    result.push(pair ? left + right : symbols[i]!);
-    if (pair) i++;
-  }
-  return result;
+/** The bytes of a word as symbols, the last of them marked. */
+function spell(word: string): string[] {
+  const symbols = Array.from(new TextEncoder().encode(word), (byte) => byteCharacters[byte]!);
+  return [...symbols.slice(0, -1), ...symbols.slice(-1).map((last) => `${last}</w>`)];
 }

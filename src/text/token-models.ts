@@ -1,0 +1,184 @@
+/** @file What splits a normalised piece of text into tokens: byte pairs, or the most probable pieces (unigram). */
+
+import { type Merge, MergeTable, type TokenId } from "./byte-pairs.js";
+import { Trie } from "./trie.js";
+
+/** Splits a piece of text, which no token crosses the ends of. */
+export interface TokenModel {
+  encode(piece: string): readonly TokenId[];
+}
+
+/** What to do with a character that the vocabulary lacks. */
+export interface UnknownRule {
+  /** The token that stands for it; without one it is left out. */
+  unknown?: TokenId | undefined;
+  /** Whether a run of unknown characters is one unknown token. */
+  fuse?: boolean;
+  /** The tokens of the 256 bytes, when such a character is spelt in bytes. */
+  bytes?: readonly TokenId[] | undefined;
+}
+
+/** The name of a byte's own token: "<0x0A>". */
+export function byteToken(byte: number): string {
+  return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
+}
+
+/** The tokens of all 256 bytes, or undefined when one is missing. */
+export function byteTokens(id: (token: string) => TokenId | undefined): TokenId[] | undefined {
+  const ids = Array.from({ length: 256 }, (_, byte) => id(byteToken(byte)));
+  return ids.includes(undefined) ? undefined : (ids as TokenId[]);
+}
+
+export interface BytePairOptions extends UnknownRule {
+  ids: ReadonlyMap<string, TokenId>;
+  merges: readonly Merge[];
+  /** One more than the highest id. */
+  size: number;
+  /** Whether a piece that is a token is taken whole, whatever the merges say. */
+  ignoreMerges?: boolean;
+  /** Tokens that are found first, longest first, and never merged. */
+  frozen?: Trie;
+}
+
+/** Byte-pair encoding over characters (Sennrich et al. 2016). */
+export class BytePairModel implements TokenModel {
+  readonly #options: BytePairOptions;
+  readonly #merges: MergeTable;
+  readonly #cache = new Map<string, readonly TokenId[]>();
+
+  constructor(options: BytePairOptions) {
+    this.#options = options;
+    this.#merges = new MergeTable(options.merges, options.size);
+  }
+
+  encode(piece: string): readonly TokenId[] {
+    const known = this.#cache.get(piece);
+    if (known) return known;
+    const ids = this.#encode(piece);
+    if (piece.length <= 64) {
+      if (this.#cache.size >= 10_000) this.#cache.clear();
+      this.#cache.set(piece, ids);
+    }
+    return ids;
+  }
+
+  #encode(piece: string): readonly TokenId[] {
+    const { ids, ignoreMerges, frozen } = this.#options;
+    const whole = ignoreMerges ? ids.get(piece) : undefined;
+    if (whole !== undefined) return [whole];
+    const symbols = new Symbols(this.#options);
+    for (let at = 0; at < piece.length; ) {
+      const found = frozen?.longest(piece, at);
+      if (found) {
+        symbols.push(found.value);
+        at = found.end;
+        continue;
+      }
+      const character = String.fromCodePoint(piece.codePointAt(at)!);
+      const id = ids.get(character);
+      if (id === undefined) symbols.pushUnknown(character);
+      else symbols.push(id);
+      at += character.length;
+    }
+    return this.#merges.apply(symbols.ids);
+  }
+}
+
+export interface UnigramOptions extends UnknownRule {
+  pieces: readonly { text: string; id: TokenId; score: number }[];
+  unknown: TokenId;
+  /**
+   * Pieces that win wherever they stand: they score their length in bytes times the best score, less 0.1, as in
+   * SentencePiece.
+   */
+  preferred?: ReadonlySet<TokenId>;
+  /** Rounds the score of a path: SentencePiece adds in single precision, tokenizers in double. */
+  round?: (score: number) => number;
+}
+
+/** How much worse than the worst piece an unknown character is. */
+const unknownPenalty = 10;
+
+/** The most probable sequence of pieces (Kudo 2018), found by Viterbi's algorithm; of equal ones the first found. */
+export class UnigramModel implements TokenModel {
+  readonly #options: UnigramOptions;
+  readonly #trie: Trie;
+  readonly #unknownScore: number;
+
+  constructor(options: UnigramOptions) {
+    const { pieces, preferred, round = (score) => score } = options;
+    this.#options = { ...options, round };
+    let [worst, best] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (const { id, score } of pieces) {
+      if (preferred?.has(id)) continue;
+      worst = Math.min(worst, score);
+      best = Math.max(best, score);
+    }
+    this.#unknownScore = round(worst - unknownPenalty);
+    this.#scores = pieces.map(({ text, id, score }) =>
+      preferred?.has(id) ? new TextEncoder().encode(text).length * best - 0.1 : score,
+    );
+    this.#trie = new Trie(pieces.map(({ text }, index) => [text, index]));
+  }
+
+  readonly #scores: readonly number[];
+
+  encode(piece: string): readonly TokenId[] {
+    const { pieces, unknown, round } = this.#options;
+    const length = piece.length;
+    // The best path that ends at a place: its score, its last piece (-1: an unknown character), where that begins.
+    const scores = new Float64Array(length + 1).fill(Number.NEGATIVE_INFINITY);
+    const last = new Int32Array(length + 1);
+    const from = new Int32Array(length + 1).fill(-1);
+    scores[0] = 0;
+    for (let at = 0; at < length; ) {
+      const character = piece.codePointAt(at)! > 0xffff ? 2 : 1;
+      const offer = (index: number, score: number, end: number): void => {
+        if (from[end] !== -1 && !(score > scores[end]!)) return;
+        scores[end] = round!(score);
+        last[end] = index;
+        from[end] = at;
+      };
+      let isKnown = false;
+      for (const { value, end } of this.#trie.prefixes(piece, at)) {
+        offer(value, scores[at]! + this.#scores[value]!, end);
+        isKnown ||= end === at + character;
+      }
+      if (!isKnown) offer(-1, scores[at]! + this.#unknownScore, at + character);
+      at += character;
+    }
+
+    const path: [index: number, start: number, end: number][] = [];
+    for (let end = length; end > 0; end = from[end]!) path.push([last[end]!, from[end]!, end]);
+    const symbols = new Symbols({ ...this.#options, fuse: true });
+    for (const [index, start, end] of path.reverse()) {
+      const id = index === -1 ? unknown : pieces[index]!.id;
+      if (id === unknown) symbols.pushUnknown(piece.slice(start, end));
+      else symbols.push(id);
+    }
+    return symbols.ids;
+  }
+}
+
+/** Collects tokens; unknown characters by the rule. */
+class Symbols {
+  readonly ids: TokenId[] = [];
+  #afterUnknown = false;
+
+  constructor(readonly rule: UnknownRule) {}
+
+  push(id: TokenId): void {
+    this.ids.push(id);
+    this.#afterUnknown = false;
+  }
+
+  pushUnknown(text: string): void {
+    const { unknown, fuse, bytes } = this.rule;
+    if (bytes) {
+      for (const byte of new TextEncoder().encode(text)) this.push(bytes[byte]!);
+    } else if (unknown !== undefined) {
+      if (!(fuse && this.#afterUnknown)) this.ids.push(unknown);
+      this.#afterUnknown = true;
+    }
+  }
+}

@@ -1,0 +1,156 @@
+/** @file Reads tokenizer.json, the file of Hugging Face's tokenizers: byte pairs (LLaMA, Qwen2, GPT-2) and unigrams. */
+
+import type { TokenId } from "./byte-pairs.js";
+import { readNormalizer } from "./normalizers.js";
+import { readPreTokenizer } from "./pre-tokenizers.js";
+import { BytePairModel, byteTokens, type TokenModel, UnigramModel } from "./token-models.js";
+import type { TokenWriting } from "./token-text.js";
+import { Tokenizer, type TokenizerParts } from "./tokenizer.js";
+import { readAddedTokens, type TokenizerConfig, withTemplateTokens } from "./tokenizer-config.js";
+import {
+  corrupt,
+  listedPairs,
+  object,
+  parseObject,
+  readId,
+  readIds,
+  readMerges,
+  unsupported,
+} from "./vocabulary-files.js";
+
+const file = "tokenizer.json";
+
+/**
+ * A tokenizer from the text of its tokenizer.json.
+ * @throws FILE_CORRUPT, TOKENIZER_UNSUPPORTED naming the part that is not known here
+ */
+export async function tokenizerFromJson(text: string, config: TokenizerConfig): Promise<Tokenizer> {
+  const json = parseObject(file, text);
+  const [normalize, split] = await Promise.all([
+    readNormalizer(json.normalizer, file),
+    readPreTokenizer(json.pre_tokenizer, file),
+  ]);
+  const { vocabulary, model, writing } = readModel(object(json.model), json.decoder);
+  const listed = Array.isArray(json.added_tokens) ? json.added_tokens : [];
+  const added = readAddedTokens(file, listed, config, (token) => vocabulary.get(token));
+  const id = (token: string) => added.find(({ content }) => content === token)?.id ?? vocabulary.get(token);
+  return new Tokenizer({
+    vocabulary,
+    added,
+    normalize,
+    split,
+    model,
+    template: withTemplateTokens(readTemplate(json.post_processor), config, id),
+    writing,
+    roles: config.roles(id),
+    maxLength: config.maxLength,
+  });
+}
+
+function readModel(
+  model: Record<string, unknown>,
+  decoder: unknown,
+): { vocabulary: Map<string, TokenId>; model: TokenModel; writing: TokenWriting } {
+  const type = model.type ?? (Array.isArray(model.vocab) ? "Unigram" : "BPE");
+  const writing = readDecoder(decoder);
+  if (type === "BPE") {
+    for (const field of ["continuing_subword_prefix", "end_of_word_suffix", "dropout"]) {
+      if (model[field])
+        throw unsupported(file, `${field} ${JSON.stringify(model[field])}`, "it must be null");
+    }
+    const vocabulary = readIds(file, object(model.vocab));
+    const merges = readMerges(file, listedPairs(model.merges), (i) => `model.merges[${i}]`, vocabulary);
+    let size = 0;
+    for (const id of vocabulary.values()) size = Math.max(size, id + 1);
+    const pairs = new BytePairModel({
+      ids: vocabulary,
+      merges,
+      size,
+      unknown: typeof model.unk_token === "string" ? vocabulary.get(model.unk_token) : undefined,
+      fuse: model.fuse_unk === true,
+      bytes: model.byte_fallback === true ? byteTokens((token) => vocabulary.get(token)) : undefined,
+      ignoreMerges: model.ignore_merges === true,
+    });
+    return { vocabulary, model: pairs, writing };
+  }
+  if (type === "Unigram") {
+    const pieces = readUnigrams(model.vocab);
+    const vocabulary = new Map(pieces.map(({ text, id }) => [text, id]));
+    const unigram = new UnigramModel({
+      pieces,
+      unknown: readId(file, "unk_id", model.unk_id),
+      bytes: model.byte_fallback === true ? byteTokens((token) => vocabulary.get(token)) : undefined,
+    });
+    return { vocabulary, model: unigram, writing };
+  }
+  throw unsupported(file, `a model of type ${JSON.stringify(type)}`, "known: BPE, Unigram");
+}
+
+function readUnigrams(vocab: unknown): { text: string; id: TokenId; score: number }[] {
+  if (!Array.isArray(vocab) || vocab.length === 0) throw corrupt(file, "its vocabulary is empty");
+  return vocab.map((entry, id) => {
+    const [text, score] = Array.isArray(entry) ? entry : [];
+    if (typeof text === "string" && typeof score === "number") return { text, id, score };
+    throw corrupt(
+      file,
+      `model.vocab[${id}] is ${JSON.stringify(entry)?.slice(0, 80)}, not a piece and its score`,
+    );
+  });
+}
+
+function readDecoder(config: unknown): TokenWriting {
+  const steps = flattened(config, "decoders");
+  const writing: TokenWriting = { form: "bytes", byteFallback: false, leadingSpaces: 0, wrongBytes: "run" };
+  let isKnown = false;
+  for (const step of steps) {
+    if (step.type === "ByteLevel") isKnown = true;
+    else if (step.type === "ByteFallback") writing.byteFallback = true;
+    else if (step.type === "Metaspace" || (step.type === "Replace" && object(step.pattern).String === "▁")) {
+      writing.form = "pieces";
+      isKnown = true;
+      const { prepend_scheme: scheme, add_prefix_space: prefix } = step;
+      if (step.type === "Metaspace" && scheme !== "never" && prefix !== false) writing.leadingSpaces = 1;
+    } else if (step.type === "Strip" && step.content === " " && !step.stop) {
+      writing.leadingSpaces = Number(step.start) || 0;
+    } else if (step.type !== "Fuse") {
+      throw unsupported(
+        file,
+        `the decoder ${JSON.stringify(step).slice(0, 120)}`,
+        "known: ByteLevel, SentencePiece's",
+      );
+    }
+  }
+  if (!isKnown) throw unsupported(file, "no decoder that writes spaces", "known: ByteLevel, SentencePiece's");
+  return writing;
+}
+
+function readTemplate(config: unknown): TokenizerParts["template"] | undefined {
+  const [template] = flattened(config, "processors").filter(({ type }) => type !== "ByteLevel");
+  if (!template) return undefined;
+  if (template.type !== "TemplateProcessing" || !Array.isArray(template.single)) {
+    throw unsupported(
+      file,
+      `the post-processor ${JSON.stringify(template.type)}`,
+      "known: TemplateProcessing, ByteLevel",
+    );
+  }
+  const tokens = object(template.special_tokens);
+  const [before, after]: [TokenId[], TokenId[]] = [[], []];
+  let into = before;
+  for (const part of template.single.map(object)) {
+    if (part.Sequence) into = after;
+    const name = object(part.SpecialToken).id;
+    if (typeof name !== "string") continue;
+    const ids = object(tokens[name]).ids;
+    for (const id of Array.isArray(ids) ? ids : []) into.push(readId(file, name, id));
+  }
+  return { before, after };
+}
+
+/** A part of tokenizer.json as the list of its steps. */
+function flattened(config: unknown, list: string): Record<string, unknown>[] {
+  const step = object(config);
+  if (step.type !== "Sequence") return step.type === undefined ? [] : [step];
+  const steps = step[list];
+  return (Array.isArray(steps) ? steps : []).flatMap((one) => flattened(one, list));
+}
