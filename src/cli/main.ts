@@ -71,6 +71,11 @@ const verbs: readonly { name: string; summary: string; load: () => Promise<{ def
     load: () => import("./models.js"),
   },
   {
+    name: "quantize",
+    summary: "a language model in 4 or 8 bits, for faster answers",
+    load: () => import("./quantize.js"),
+  },
+  {
     name: "doctor",
     summary: "check that everything works here",
     load: () => import("./doctor.js"),

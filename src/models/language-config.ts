@@ -1,7 +1,7 @@
 /** @file Which language model a config means. */
 
 import { z } from "zod";
-import { readConfig, withDefault } from "./config.js";
+import { only, readConfig, withDefault } from "./config.js";
 import { type LlamaConfig, readLlamaConfig } from "./llama.js";
 import { readQwen2Config } from "./qwen2.js";
 
@@ -13,6 +13,8 @@ const schema = z.looseObject({
     z.enum(names, { error: ({ input }) => `"${input}" is not supported (only ${names.join(", ")})` }),
     "llama",
   ),
+  // Of others' weights the layouts are others.
+  quantization_config: z.looseObject({ quant_method: only("diffsight") }).nullish(),
 });
 
 /**

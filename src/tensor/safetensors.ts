@@ -2,7 +2,7 @@
 
 import { allocate, byteSize, type DType, viewBytes } from "./dtype.js";
 import { type DiffsightError, failure, misuse } from "./errors.js";
-import { type Dims, formatDims, Tensor } from "./tensor.js";
+import { count, type Dims, formatDims, Tensor } from "./tensor.js";
 
 /** Where one tensor lies in a file. */
 export interface SafetensorsEntry {
@@ -120,6 +120,50 @@ export function decodeSafetensors(bytes: Uint8Array): {
   return { tensors, metadata };
 }
 
+/** What a header says of a tensor. */
+export interface TensorShape {
+  dtype: DType;
+  dims: Dims;
+}
+
+/**
+ * A file's beginning, for writing tensors one by one after it: in the reference writer's order, wide types first, then by
+ * name, padded with spaces to 8 bytes.
+ * @returns the bytes, and where each tensor's own begin after them, in the file's order
+ * @throws TENSOR_NAME when two tensors have one name, or one is called "__metadata__"
+ */
+export function encodeSafetensorsHeader(
+  tensors: Iterable<readonly [string, TensorShape]>,
+  metadata?: Record<string, string>,
+): { header: Uint8Array; offsets: Map<string, number>; length: number } {
+  const named = [...tensors];
+  const rank = ({ dtype }: TensorShape): number => layout.indexOf(dtype);
+  named.sort(([a, x], [b, y]) => rank(x) - rank(y) || (a < b ? -1 : a > b ? 1 : 0));
+
+  const fields: string[] = [];
+  if (metadata && Object.keys(metadata).length > 0) fields.push(`"__metadata__":${JSON.stringify(metadata)}`);
+  const offsets = new Map<string, number>();
+  let end = 0;
+  for (const [name, { dtype, dims }] of named) {
+    if (offsets.has(name) || name === "__metadata__") {
+      throw misuse("TENSOR_NAME", `A safetensors file cannot hold ${quote(name)} (again).`);
+    }
+    offsets.set(name, end);
+    const range = [end, (end += count(dims) * byteSize(dtype))];
+    const info = { dtype: dtype.toUpperCase(), shape: dims, data_offsets: range };
+    fields.push(`${JSON.stringify(name)}:${JSON.stringify(info)}`);
+  }
+  const json = new TextEncoder().encode(`{${fields.join(",")}}`);
+  const headerLength = Math.ceil(json.length / 8) * 8;
+  if (headerLength > maxHeaderLength) {
+    throw failure("FILE_TOO_LARGE", `${named.length} tensors need a header over ${maxHeaderLength} bytes.`);
+  }
+  const header = new Uint8Array(8 + headerLength).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(headerLength), true);
+  header.set(json, 8);
+  return { header, offsets, length: end };
+}
+
 /**
  * Encodes tensors as the reference writer does: wide types first, then by name, the header padded with spaces to 8 bytes.
  * @throws TENSOR_NAME when two tensors have one name, or one is called "__metadata__"
@@ -129,33 +173,12 @@ export function encodeSafetensors(
   metadata?: Record<string, string>,
 ): Uint8Array {
   const named = Symbol.iterator in tensors ? [...tensors] : Object.entries(tensors);
-  const rank = (tensor: Tensor): number => layout.indexOf(tensor.dtype);
-  named.sort(([a, x], [b, y]) => rank(x) - rank(y) || (a < b ? -1 : a > b ? 1 : 0));
-
-  const fields: string[] = [];
-  if (metadata && Object.keys(metadata).length > 0) fields.push(`"__metadata__":${JSON.stringify(metadata)}`);
-  const seen = new Set(["__metadata__"]);
-  let end = 0;
-  for (const [name, { dtype, dims, data }] of named) {
-    if (seen.has(name)) throw misuse("TENSOR_NAME", `A safetensors file cannot hold ${quote(name)} (again).`);
-    seen.add(name);
-    const info = { dtype: dtype.toUpperCase(), shape: dims, data_offsets: [end, (end += data.byteLength)] };
-    fields.push(`${JSON.stringify(name)}:${JSON.stringify(info)}`);
-  }
-  const json = new TextEncoder().encode(`{${fields.join(",")}}`);
-  const headerLength = Math.ceil(json.length / 8) * 8;
-  if (headerLength > maxHeaderLength) {
-    throw failure("FILE_TOO_LARGE", `${named.length} tensors need a header over ${maxHeaderLength} bytes.`);
-  }
-
-  const bytes = allocate("u8", 8 + headerLength + end) as Uint8Array;
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerLength), true);
-  bytes.set(json, 8);
-  bytes.fill(0x20, 8 + json.length, 8 + headerLength);
-  let at = 8 + headerLength;
-  for (const [, { data }] of named) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
+  const { header, offsets, length } = encodeSafetensorsHeader(named, metadata);
+  const bytes = allocate("u8", header.length + length) as Uint8Array;
+  bytes.set(header);
+  for (const [name, { data }] of named) {
+    const own = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    bytes.set(own, header.length + offsets.get(name)!);
   }
   return bytes;
 }

@@ -18,6 +18,18 @@ export {
   type Misfit,
   type WeightsInspection,
 } from "./inspect.js";
+export {
+  dequantizeMatrix,
+  type Quantization,
+  type QuantizedMatrix,
+  quantizeMatrix,
+} from "./quantize.js";
+export {
+  type QuantizationConfig,
+  type QuantizeModelOptions,
+  type QuantizeReport,
+  quantizeModel,
+} from "./quantize-model.js";
 export * from "./scope.js";
 export type { ProgressEvent, SourceOptions, WeightFile } from "./source.js";
 export { writeFileAtomic } from "./write.js";

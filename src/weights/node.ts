@@ -9,6 +9,7 @@ import type { Source, SourceOptions } from "./source.js";
 
 export { writeFileAtomic } from "./files.js";
 export { hubCacheFolder } from "./hub-cache.js";
+export { writeFolderAtomic } from "./write-folder.js";
 
 /** Opens a path, or else an id of the hub. @throws MODEL_MISSING, and what the hub may raise */
 export async function openSource(idOrPath: string, options: SourceOptions): Promise<Source> {

@@ -21,6 +21,10 @@ export const writeFileAtomic: typeof node.writeFileAtomic = async (path) => {
   throw misuse("NO_FILES", `${path} cannot be written: a page has no files.`);
 };
 
+export const writeFolderAtomic: typeof node.writeFolderAtomic = async (path) => {
+  throw misuse("NO_FILES", `${path} cannot be written: a page has no files.`);
+};
+
 export const hubCacheFolder: typeof node.hubCacheFolder = () => {
   throw misuse("NO_FILES", "A page has no folder for the hub's cache: its browser keeps what it fetched.");
 };

@@ -15,4 +15,5 @@ export {
   type ReadOptions,
 } from "./language-model.js";
 export type { Prompt, PromptPart } from "./prompt.js";
+export { type QuantizeLanguageOptions, quantizeLanguageModel } from "./quantize.js";
 export type { SamplingOptions } from "./sampling.js";
