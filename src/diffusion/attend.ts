@@ -7,7 +7,7 @@ import type { EncodedPrompt, TokenWord, Truncation } from "../text/index.js";
 import { average } from "./arithmetic.js";
 import { checkSeed, checkTimesteps, type Eye, type ImageOptions } from "./eye.js";
 import type { Tensors } from "./memory.js";
-import { findTap, normalizeId, type Tap } from "./taps.js";
+import { crossAttentions } from "./taps.js";
 
 export interface AttendOptions extends ImageOptions {
   prompt: string;
@@ -88,28 +88,6 @@ export class WordMaps {
     );
     return average(rows);
   }
-}
-
-/**
- * The cross-attentions that `layers` name (all without them), as taps of their maps or scores. A name is one layer
- * (`U-L1-R1-B0-Cross`; any of its taps will do) or the beginning of several (`up`, `U-L1`).
- */
-export function crossAttentions(
-  taps: readonly Tap[],
-  layers: readonly string[] | undefined,
-  kind: "map" | "score",
-): Tap[] {
-  const suffix = `-cross-${kind}`;
-  const all = taps.filter(({ id }) => id.endsWith(suffix));
-  if (!layers?.length) return all;
-  const chosen = new Set(
-    layers.flatMap((layer) => {
-      const id = normalizeId(layer).replace(/-cross(-(map|score|q|k|v))?$/, "");
-      const begun = all.filter((tap) => tap.id.startsWith(`${id}-`));
-      return begun.length > 0 ? begun : [findTap(taps, `${id}${suffix}`)];
-    }),
-  );
-  return all.filter((tap) => chosen.has(tap));
 }
 
 export async function attendImage(

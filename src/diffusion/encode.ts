@@ -25,6 +25,11 @@ export interface EncodeOptions extends ImageOptions {
   guidance?: number | undefined;
   /** Default ["guided"]. */
   parts?: readonly Part[];
+  /**
+   * The cross-attentions that hear the prompt (`U-L1-*`, `U-L1-R1-B0-Cross`); all others see the empty prompt, and so
+   * does SDXL's pooled vector. None for an empty list. Default: all.
+   */
+  textLayers?: readonly string[] | undefined;
   /** Averages the features over this many draws of noise. Default 1. */
   ensemble?: number;
   /** Brings every grid to this many cells each way. */
@@ -143,6 +148,7 @@ export async function encodeImages(
     truncate = "cut",
     onTruncate,
     pool,
+    textLayers,
   } = options;
   const prompts = promptsOf(options.prompt, images.length);
   const call = { signal, truncate, ...(onTruncate && { onTruncate }) };
@@ -156,7 +162,7 @@ export async function encodeImages(
 
   const plans: Plan[] = [];
   for (const [i, subject] of subjects.entries()) {
-    const taps = await eye.taps(subject.latent);
+    const taps = await eye.taps(subject.latent, textLayers);
     const found = names.map((name) => findTap(taps, name));
     plans.push(plan(found, prompts[i], options, eye.pipeline.schedule.alphasCumprod.length));
   }
@@ -189,8 +195,11 @@ export async function encodeImages(
   done = 0;
   for (const [i, subject] of subjects.entries()) {
     const { taps, timesteps, guidance, parts: wanted, needs } = plans[i]!;
-    const passes = await eye.passes(subject.latent, taps.map(({ id }) => id).join(), (find) =>
-      Object.fromEntries(taps.map(({ id }) => [id, find(id).value])),
+    const passes = await eye.passes(
+      subject.latent,
+      taps.map(({ id }) => id).join(),
+      (find) => Object.fromEntries(taps.map(({ id }) => [id, find(id).value])),
+      textLayers,
     );
     const tensors = new Map<string, Tensor>();
     const byTime = new Map<number, Record<Part, Tensors | undefined>>();
@@ -234,6 +243,7 @@ export async function encodeImages(
       size,
       fit: options.fit ?? "squash",
       pool: pool ?? null,
+      ...(textLayers && { textLayers }),
     };
     results.push(new Features(tensors, request));
   }

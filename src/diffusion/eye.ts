@@ -20,10 +20,10 @@ import type { EncodeOptions as TokenOptions } from "../text/index.js";
 import type { Checkpoint } from "../weights/index.js";
 import type { Autoencoder } from "./autoencoder.js";
 import { Memory, type Tensors } from "./memory.js";
-import { Passes, writeUnet } from "./passes.js";
+import { type PartlyHeard, Passes, type WrittenUnet, writeUnet } from "./passes.js";
 import type { Pipeline } from "./pipeline.js";
 import { addNoise } from "./schedulers/index.js";
-import { findTap, type Tap } from "./taps.js";
+import { crossAttentions, findTap, type Tap } from "./taps.js";
 import type { TextEncoder, TextStates } from "./text.js";
 
 /** How far a job is. */
@@ -137,30 +137,39 @@ export class Eye {
   // Taps
 
   /** Every tap for latents of this shape. */
-  async taps(latent: Dims): Promise<Tap[]> {
-    const key = latent.join();
-    if (this.#taps?.key !== key) this.#taps = { key, taps: (await this.#written(latent)).taps };
+  async taps(latent: Dims, textLayers?: readonly string[]): Promise<Tap[]> {
+    const key = choiceKey(latent, textLayers);
+    if (this.#taps?.key !== key) this.#taps = { key, taps: (await this.#written(latent, textLayers)).taps };
     return this.#taps.taps;
   }
 
-  async #written(latent: Dims) {
-    return writeUnet(await this.unet(), this.pipeline.unetConfig, latent, (await this.textEncoder()).dims);
+  /** @param textLayers the cross-attentions that hear the text; by default all */
+  async #written(latent: Dims, textLayers: readonly string[] | undefined): Promise<WrittenUnet> {
+    const write = async (heard?: PartlyHeard) =>
+      writeUnet(await this.unet(), this.pipeline.unetConfig, latent, (await this.textEncoder()).dims, heard);
+    const whole = await write();
+    if (!textLayers) return whole;
+    const chosen = textLayers.length > 0 ? crossAttentions(whole.taps, textLayers, "map") : [];
+    if (chosen.length === crossAttentions(whole.taps, undefined, "map").length) return whole;
+    return write({ maps: new Set(chosen.map(({ id }) => id)), empty: await this.text("", {}) });
   }
 
   /**
    * A compiled choice of outputs.
    * @param key names the choice
    * @param choose name of each output -> value, given how to find a tap
+   * @param textLayers as in `taps`
    */
   async passes(
     latent: Dims,
     key: string,
     choose: (find: (name: string) => Tap, taps: readonly Tap[]) => Record<string, Value>,
+    textLayers?: readonly string[],
   ): Promise<{ key: string; passes: Passes }> {
-    const whole = `${key}|${latent.join()}`;
+    const whole = `${key}|${choiceKey(latent, textLayers)}`;
     let passes = this.#passes.get(whole);
     if (!passes) {
-      const written = await this.#written(latent);
+      const written = await this.#written(latent, textLayers);
       const outputs = choose((name) => findTap(written.taps, name), written.taps);
       // A new choice of outputs holds the same weights again: the old one makes room.
       for (const old of this.#passes.values()) await old.release();
@@ -250,6 +259,11 @@ export class Eye {
     this.memory.clear();
     await this.engine.dispose();
   }
+}
+
+/** Names a written network: the latent's shape, and who hears the text. */
+function choiceKey(latent: Dims, textLayers: readonly string[] | undefined): string {
+  return textLayers ? `${latent.join()}|${textLayers.join()}` : latent.join();
 }
 
 /** @throws DiffsightError TIMESTEP when one is no index into the schedule */

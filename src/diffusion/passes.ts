@@ -9,22 +9,36 @@ import { sinusoids, type UnetConfig, unet } from "../models/index.js";
 import { type Dims, failure, type Tensor } from "../tensor/index.js";
 import { type Checkpoint, Scope } from "../weights/index.js";
 import type { Tensors } from "./memory.js";
-import { listTaps, type Tap } from "./taps.js";
+import { listTaps, longId, type Tap } from "./taps.js";
 import type { TextStates } from "./text.js";
 
 /** The written U-Net of one size of latent. */
 export interface WrittenUnet {
   taps: Tap[];
-  /** What the text decides: its states and, in SDXL, its pooled vector and the sizes. */
+  /** What the text decides: its states and, in SDXL, its pooled vector. */
   text: Value[];
+  /** Inputs that are the same in every pass. */
+  fixed: Tensors;
 }
 
-/** Writes the U-Net for latents [1, C, h, w] and texts [1, T, D]; nothing is computed or read yet. @throws DiffsightError PIPELINE when the two do not fit */
+/** A text that only some of the network hears. */
+export interface PartlyHeard {
+  /** Long ids of the maps of the cross-attentions that see the prompt's states. */
+  maps: ReadonlySet<string>;
+  /** What the others see, and what SDXL's pooled vector is: the empty prompt's. */
+  empty: TextStates;
+}
+
+/**
+ * Writes the U-Net for latents [1, C, h, w] and texts [1, T, D]; nothing is computed or read yet.
+ * @throws DiffsightError PIPELINE when the two do not fit
+ */
 export function writeUnet(
   checkpoint: Checkpoint,
   config: UnetConfig,
   latent: Dims,
   text: { states: Dims; pooled: Dims | undefined },
+  heard?: PartlyHeard,
 ): WrittenUnet {
   const width = text.states[2];
   const deaf = [...config.down, config.mid, ...config.up].find(
@@ -37,19 +51,24 @@ export function writeUnet(
     );
   }
   const w = Scope.of(checkpoint);
-  const encoderHiddenStates = input("text", text.states);
+  const states = input("text", text.states);
+  const silence = heard && input("emptyText", text.states);
   const pooled = config.additionEmbed ? text.pooled : undefined;
-  const textEmbeds = pooled && input("textEmbeds", pooled);
+  const textEmbeds = pooled && input(heard ? "emptyTextEmbeds" : "textEmbeds", pooled);
   const timeIds = pooled && input("timeIds", [1, 6 * config.additionTimeEmbedDim]);
   unet(w, config, {
     sample: input("sample", latent),
     timestep: input("timestep", [1, config.down[0]!.channels]),
-    encoderHiddenStates,
+    encoderHiddenStates: heard
+      ? (path) => (heard.maps.has(longId(`${path}:cross-map`)) ? states : silence!)
+      : states,
     textEmbeds,
     timeIds,
   });
-  const texts = [encoderHiddenStates, ...(textEmbeds ? [textEmbeds] : [])];
-  return { taps: listTaps(w.taps, texts), text: texts };
+  const texts = [states, ...(textEmbeds && !heard ? [textEmbeds] : [])];
+  const { states: emptyText, pooled: emptyTextEmbeds } = heard?.empty ?? {};
+  const fixed = { ...(emptyText && { emptyText }), ...(emptyTextEmbeds && { emptyTextEmbeds }) };
+  return { taps: listTaps(w.taps, texts), text: texts, fixed };
 }
 
 /** A compiled choice of outputs: one program without the text, one with it. */
@@ -57,6 +76,7 @@ export class Passes {
   readonly #free: Program | undefined;
   readonly #bound: Program | undefined;
   readonly #freeOutputs: string[];
+  readonly #fixed: Tensors;
 
   constructor(
     engine: Engine,
@@ -66,6 +86,7 @@ export class Passes {
     written: WrittenUnet,
     outputs: Readonly<Record<string, Value>>,
   ) {
+    this.#fixed = written.fixed;
     const sources = new Set(written.text);
     const dependent = dependents(Object.values(outputs), sources);
     const wanted = Object.entries(outputs);
@@ -97,7 +118,10 @@ export class Passes {
    */
   async free(sample: Tensor, t: number, call: CallOptions = {}): Promise<Tensors> {
     return this.#free
-      ? this.#free.run(this.#feeds(this.#free, { sample, timestep: this.#time(t) }), call)
+      ? this.#free.run(
+          this.#feeds(this.#free, { sample, timestep: this.#time(t), ...this.#sizes(sample) }),
+          call,
+        )
       : {};
   }
 
@@ -114,12 +138,9 @@ export class Passes {
   ): Promise<Tensors> {
     const free = Object.fromEntries(this.#freeOutputs.map((name) => [name, shared[name]!]));
     if (!this.#bound) return free;
-    const own: Record<string, Tensor> = { sample, timestep: this.#time(t), text: text.states };
-    if (text.pooled) {
-      own.textEmbeds = text.pooled;
-      const { dims } = sample;
-      own.timeIds = this.#sizes(dims[2]! * this.factor, dims[3]! * this.factor);
-    }
+    const own: Record<string, Tensor> = { sample, timestep: this.#time(t), ...this.#sizes(sample) };
+    own.text = text.states;
+    if (text.pooled) own.textEmbeds = text.pooled;
     const results = await this.#bound.run(this.#feeds(this.#bound, { ...own, ...shared }), call);
     return { ...free, ...results };
   }
@@ -130,7 +151,7 @@ export class Passes {
   }
 
   #feeds(program: Program, offered: Record<string, Tensor>): Record<string, Tensor> {
-    return Object.fromEntries(program.inputs.map(({ name }) => [name, offered[name]!]));
+    return Object.fromEntries(program.inputs.map(({ name }) => [name, offered[name] ?? this.#fixed[name]!]));
   }
 
   #time(t: number): Tensor {
@@ -138,8 +159,10 @@ export class Passes {
   }
 
   /** SDXL's size conditioning: original size, no crop, target size. */
-  #sizes(height: number, width: number): Tensor {
+  #sizes({ dims }: Tensor): Tensors {
+    if (!this.config.additionEmbed) return {};
+    const [height, width] = [dims[2]! * this.factor, dims[3]! * this.factor];
     const ids = [height, width, 0, 0, height, width];
-    return sinusoids(ids, this.config.additionTimeEmbedDim, this.config).reshape([1, -1]);
+    return { timeIds: sinusoids(ids, this.config.additionTimeEmbedDim, this.config).reshape([1, -1]) };
   }
 }

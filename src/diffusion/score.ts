@@ -4,8 +4,8 @@ import { logSumExp, mean, slice, type Value } from "../graph/index.js";
 import type { ImageInput } from "../image/index.js";
 import { misuse } from "../tensor/index.js";
 import type { Truncation } from "../text/index.js";
-import { crossAttentions } from "./attend.js";
 import { checkSeed, checkTimesteps, type Eye, type ImageOptions } from "./eye.js";
+import { crossAttentions } from "./taps.js";
 
 export interface ScoreOptions extends ImageOptions {
   /** Default [189, 389, 589, 789, 989]. */

@@ -100,6 +100,30 @@ export function findTap(taps: readonly Tap[], name: string): Tap {
   throw misuse("UNKNOWN_TAP", `Unknown tap "${name}": ${explain(ids, id)} Near: ${near.join(", ")}.`);
 }
 
+/**
+ * The cross-attentions that `layers` name (all without them), as taps of their maps or scores. A name is one layer
+ * (`U-L1-R1-B0-Cross`; any of its taps will do) or the beginning of several (`up`, `U-L1`,
+ * `U-L1-*`, `*`).
+ */
+export function crossAttentions(
+  taps: readonly Tap[],
+  layers: readonly string[] | undefined,
+  kind: "map" | "score",
+): Tap[] {
+  const suffix = `-cross-${kind}`;
+  const all = taps.filter(({ id }) => id.endsWith(suffix));
+  if (!layers?.length) return all;
+  const chosen = new Set(
+    layers.flatMap((layer) => {
+      const id = normalizeId(layer).replace(/-cross(-(map|score|q|k|v))?$/, "");
+      const start = `${id.replace(/-\*$/, "")}-`;
+      const begun = id === "*" ? all : all.filter((tap) => tap.id.startsWith(start));
+      return begun.length > 0 ? begun : [findTap(taps, `${id}${suffix}`)];
+    }),
+  );
+  return all.filter((tap) => chosen.has(tap));
+}
+
 /** Says which part of an id does not exist, and what does. */
 function explain(ids: readonly string[], id: string): string {
   let prefix = "";

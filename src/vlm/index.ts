@@ -1,5 +1,15 @@
 /** @file The vlm room's door: seeing and speaking joined. */
 
+export {
+  type Conditioning,
+  type ConditioningChoice,
+  type ConditioningDraw,
+  type ConditioningPolicy,
+  type ConditioningRow,
+  conditioningPolicySchema,
+  conditioningSchema,
+  conditionOn,
+} from "./conditioning.js";
 export * from "./fusion/index.js";
 export * from "./language/index.js";
 export { type LlavaConfig, readLlavaConfig } from "./llava-config.js";

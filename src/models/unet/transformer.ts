@@ -21,19 +21,21 @@ export interface TransformerOptions {
   onlyCrossAttention: boolean;
 }
 
-/** x [B, C, H, W], text [B, T, D] -> [B, C, H, W] */
-export function transformer2d(w: Scope, x: Value, text: Value, options: TransformerOptions): Value {
+/** x [B, C, H, W], text [B, T, D] of each block by its path -> [B, C, H, W] */
+export function transformer2d(
+  w: Scope,
+  x: Value,
+  textAt: (path: string) => Value,
+  options: TransformerOptions,
+): Value {
   const { groups, linearProjection, layers } = options;
   const [, , height, width] = x.dims;
   let h = groupNorm(x, w.at("norm"), { groups, eps: 1e-6 }); // 1e-6 here, whatever norm_eps says
   h = linearProjection ? linear(toTokens(h), w.at("proj_in")) : toTokens(conv2d(h, w.at("proj_in")));
 
   for (let i = 0; i < layers; i++) {
-    h = transformerBlock(w.at("transformer_blocks", i), h, text, {
-      ...options,
-      height: height!,
-      width: width!,
-    });
+    const block = w.at("transformer_blocks", i);
+    h = transformerBlock(block, h, textAt(block.path), { ...options, height: height!, width: width! });
   }
 
   h = linearProjection

@@ -12,8 +12,8 @@ export interface UnetInputs {
   sample: Value;
   /** Sinusoids of the timestep [B, block_out_channels[0]]. */
   timestep: Value;
-  /** The text encoder's states [B, T, cross_attention_dim]. */
-  encoderHiddenStates: Value;
+  /** The text encoder's states [B, T, cross_attention_dim]; or those of each transformer block, by its path. */
+  encoderHiddenStates: Value | ((path: string) => Value);
   /** SDXL: the pooled text [B, D]. */
   textEmbeds?: Value | undefined;
   /** SDXL: sinusoids of original size, crop and target size, flattened [B, 6 addition_time_embed_dim]. */
@@ -23,6 +23,7 @@ export interface UnetInputs {
 /** -> the prediction [B, out_channels, h, w]. Everything between is tapped. */
 export function unet(w: Scope, config: UnetConfig, inputs: UnetInputs): Value {
   const { encoderHiddenStates: text } = inputs;
+  const textAt = typeof text === "function" ? text : () => text;
   const resnet: ResnetOptions = {
     groups: config.groups,
     eps: config.eps,
@@ -30,7 +31,7 @@ export function unet(w: Scope, config: UnetConfig, inputs: UnetInputs): Value {
     timeScaleShift: config.timeScaleShift,
   };
   const vit = (scope: Scope, x: Value, stage: StageConfig, layer: number) =>
-    transformer2d(scope, x, text, {
+    transformer2d(scope, x, textAt, {
       heads: stage.heads,
       layers: stage.transformerLayers[layer]!,
       groups: config.groups,
