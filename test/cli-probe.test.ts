@@ -12,6 +12,38 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+describe("diffsight probe pixels and drawn", () => {
+  const few = ["--scenes", "60", "--updates", "6", "--tuning", "--threads", "1", "-q"];
+
+  it("teach a network on pictures, and let it look at drawings", async () => {
+    const out = path.join(folder, "pixels");
+    const judged = ["--test", "20", "--pairs", "1"];
+    const pixels = await run(["probe", "pixels", "-o", out, "--json", ...few, ...judged]);
+    expect(pixels.status).toBe(0);
+    const told = JSON.parse(pixels.stdout);
+    expect(told.questions.macro.count).toBeGreaterThanOrEqual(20);
+    expect(told.twins.macro.count).toBe(11);
+
+    const drawings = ["--drawings", "3", "--steps", "2"];
+    const drawn = await run(["probe", "drawn", "-o", out, ...few, ...drawings]);
+    expect(drawn.status).toBe(0);
+    expect(drawn.stdout).toBe(`${path.join(out, "drawn.html")}\n`);
+    const numbers = JSON.parse(await readFile(path.join(out, "drawn.json"), "utf8"));
+    expect(numbers.drawn.macro.count).toBe(numbers.rendered.macro.count);
+    expect((await readFile(path.join(out, "drawn.png"))).subarray(1, 4).toString()).toBe("PNG");
+    expect(await readFile(path.join(out, "drawn.html"), "utf8")).toContain("<h2>Drawings</h2>");
+  }, 600_000);
+
+  it.each([
+    [["probe", "pixels", "--updates", "0"], "--updates must be at least 1, not 0."],
+    [["probe", "drawn", "--drawings", "0"], "--drawings must be at least 1, not 0."],
+  ])("refuse %j", async (args, message) => {
+    const { stderr, status } = await run(args);
+    expect(status).toBe(2);
+    expect(stderr).toContain(message);
+  });
+});
+
 describe("diffsight probe linear", () => {
   it("writes a page, and the numbers beside it", async () => {
     const out = path.join(folder, "run");
@@ -35,10 +67,10 @@ describe("diffsight probe linear", () => {
     const names = report.ways.map(({ name }: { name: string }) => name);
     expect(names).toEqual(expect.arrayContaining(["words", "latent", "untrained", "sd"]));
     expect(report.ways[0].test.macro.count).toBeGreaterThanOrEqual(6);
-    expect(JSON.parse(await readFile(path.join(out, "report.json"), "utf8"))).toEqual(report);
-    const csv = await readFile(path.join(out, "report.csv"), "utf8");
+    expect(JSON.parse(await readFile(path.join(out, "linear.json"), "utf8"))).toEqual(report);
+    const csv = await readFile(path.join(out, "linear.csv"), "utf8");
     expect(csv).toMatch(/^features,set,pattern,accuracy,low,high,n\nwords,twins,mean,/);
-    const html = await readFile(path.join(out, "report.html"), "utf8");
+    const html = await readFile(path.join(out, "linear.html"), "utf8");
     expect(html).toContain("<h2>sd against latent</h2>");
     expect(html).toContain("<h2>Where it looks</h2>");
     expect(report.looks.words.hits.count).toBeGreaterThan(3);
@@ -48,7 +80,7 @@ describe("diffsight probe linear", () => {
 
   it.each([
     [["probe", "linear", "--scenes", "0"], "--scenes must be at least 1, not 0."],
-    [["probe", "sideways"], "Allowed choices are linear"],
+    [["probe", "sideways"], "sideways"],
     [["probe", "linear", "--prompt", "loud"], "Allowed are none, question, full, loose."],
     [["probe", "linear", "--clip", "nothing"], 'A CLIP is "name=folder"'],
   ])("refuses %j", async (args, message) => {

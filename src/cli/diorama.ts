@@ -16,7 +16,7 @@ import {
   twinRecords,
   World,
 } from "../diorama/index.js";
-import type { RgbImage, Tile } from "../image/index.js";
+import type { Tile } from "../image/index.js";
 import { aborted, misuse } from "../tensor/index.js";
 import { examples, outputFlags, wholeNumber } from "./flags.js";
 import type { OutputFlags, Shell } from "./shell.js";
@@ -89,7 +89,7 @@ async function diorama(flags: DioramaFlags, shell: Shell): Promise<void> {
       `The split ${split} asks about ${twinPatterns(split).join(", ")}, not about ${pattern}.`,
     );
   await shell.checkWritable(out, { folder: true });
-  const { contactSheet, encodePng } = await import("../image/index.js");
+  const { contactSheet, encodePng, enlarged } = await import("../image/index.js");
   const world = await World.open();
   const options = { seed, split, size };
   const lines: SceneRecord[] = [];
@@ -110,7 +110,7 @@ async function diorama(flags: DioramaFlags, shell: Shell): Promise<void> {
     const caption = flags.twins
       ? `${question.question} ${question.options[question.answer]}`
       : line.captions.full;
-    tiles.push({ image: enlarged({ width: size, height: size, data: rgb }), caption });
+    tiles.push({ image: enlarged({ width: size, height: size, data: rgb }, sheetSide), caption });
   };
   for (let i = 0; i < count; i++) {
     if (shell.signal.aborted) throw aborted();
@@ -155,18 +155,4 @@ async function diorama(flags: DioramaFlags, shell: Shell): Promise<void> {
 function checkRange(flag: string, value: number, low: number, high: number): void {
   if (value < low || value > high)
     throw misuse("RANGE", `${flag} goes from ${low} to ${high}, not ${value}.`);
-}
-
-/** Whole pixels enlarged, so that a small picture can be looked at as it is. */
-function enlarged(image: RgbImage): RgbImage {
-  const times = Math.max(1, Math.floor(sheetSide / image.width));
-  const [width, height] = [image.width * times, image.height * times];
-  const data = new Uint8Array(width * height * 3);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const from = (Math.floor(y / times) * image.width + Math.floor(x / times)) * 3;
-      data.set(image.data.subarray(from, from + 3), (y * width + x) * 3);
-    }
-  }
-  return { width, height, data };
 }

@@ -7,10 +7,10 @@ import { basename, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { type DiffsightError, failure, misuse } from "../tensor/index.js";
-import type { Recipe, RecipeEvent, StageEstimate, StageSummary } from "../training/index.js";
+import type { Recipe, StageEstimate, StageSummary } from "../training/index.js";
 import { examples, outputFlags, wholeNumber } from "./flags.js";
-import { LiveCurve } from "./live-curve.js";
 import { formatBytes, formatDuration } from "./progress.js";
+import { recipeProgress } from "./recipe-progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
 
 interface TrainFlags extends OutputFlags {
@@ -68,7 +68,7 @@ async function train(name: string, flags: TrainFlags, shell: Shell): Promise<voi
   }
   await shell.checkWritable(out, { folder: true });
   shell.grace = patience;
-  const report = reporter(shell, flags);
+  const report = recipeProgress(shell, flags);
   let summaries: StageSummary[];
   try {
     summaries = await training.runRecipe(recipe, {
@@ -142,63 +142,9 @@ function printSummaries({ stages }: Recipe, summaries: readonly StageSummary[], 
       ];
       shell.line(`${name}: ${facts.join(", ")}; ${place}`);
     }
-    if (stages[i]!.kind === "export" && existsSync(join(folder, "unet")))
-      shell.note(`  try: diffsight generate "a dog in a meadow" --model ${place} -o dog.png`);
+    if (stages[i]!.kind !== "export") continue;
+    if (existsSync(join(folder, "unet")))
+      shell.note(`  try: diffsight generate "a dog in the park" --model ${place} -o dog.png`);
+    else shell.note(`  try: diffsight inspect ${place}`);
   }
-}
-
-/** Milliseconds between two lines of a log. */
-const relog = 15_000;
-
-/** Turns events into a live curve on a terminal, and into lines elsewhere. */
-function reporter(shell: Shell, { quiet = false }: TrainFlags) {
-  const live = new LiveCurve(quiet ? undefined : process.stderr);
-  let stage = "";
-  let told = 0;
-  const event = (event: RecipeEvent): void => {
-    if (event.kind === "stage") {
-      stage = `${event.name} (${event.index + 1} of ${event.stages})`;
-      live.begin(stage);
-      told = 0;
-      if (event.done) shell.note(`${stage}: done already`);
-      else if (!live.drawn) shell.note(`${stage}: begins`);
-      return;
-    }
-    if (event.kind === "notice") {
-      live.clear();
-      if (event.warning) shell.warn(event.message);
-      else shell.note(event.message);
-      return;
-    }
-    const line = event.kind === "rows" ? rowsLine(event) : stepLine(event);
-    if (live.drawn) {
-      live.show(line, event.kind === "step" ? event.loss : undefined);
-      return;
-    }
-    const last = event.kind === "rows" ? event.done === event.rows : event.step === event.steps;
-    if (!last && Date.now() - told < relog) return;
-    told = Date.now();
-    shell.note(`${stage}: ${line}`);
-  };
-  return { event, end: () => live.end() };
-}
-
-function rowsLine({ done, rows, rowsPerSecond, secondsLeft }: RecipeEvent & { kind: "rows" }): string {
-  return `${done} of ${rows} rows, ${rowsPerSecond.toFixed(0)} a second, ${formatDuration(1000 * secondsLeft)} left`;
-}
-
-function stepLine(event: RecipeEvent & { kind: "step" }): string {
-  const { step, steps, loss, metrics, examplesPerSecond, secondsLeft, validation } = event;
-  const named = (numbers: Record<string, number>) =>
-    Object.entries(numbers).map(([name, value]) => `${name} ${value.toPrecision(3)}`);
-  return [
-    `step ${step} of ${steps}`,
-    `${formatDuration(1000 * secondsLeft)} left`,
-    `${examplesPerSecond.toPrecision(3)} images a second`,
-    `loss ${loss.toPrecision(4)}`,
-    ...named(metrics),
-    ...(validation
-      ? [`validation ${[validation.loss.toPrecision(4), ...named(validation.metrics)].join(" ")}`]
-      : []),
-  ].join(", ");
 }

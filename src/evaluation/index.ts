@@ -2,13 +2,17 @@
 
 export * from "./blind.js";
 export * from "./pointing.js";
+export { type DrawingsConfig, drawingsSchema } from "./probe/drawings.js";
 export { type FeaturesConfig, featuresSchema, tokensOf } from "./probe/features.js";
 export * from "./probe/head.js";
 export * from "./probe/looks.js";
+export { type PixelsConfig, pixelsSchema } from "./probe/pixels.js";
+export * from "./probe/pixels-plan.js";
 export * from "./probe/plan.js";
 export * from "./probe/probe.js";
 export { probeRegistry } from "./probe/registry.js";
 export * from "./probe/report.js";
+export * from "./probe/report-pixels.js";
 export * from "./probe/rows.js";
 export * from "./probe/statistics.js";
 export { dotChart, heatMap, type Series } from "./report/charts.js";

@@ -24,5 +24,6 @@ export {
 } from "./stages.js";
 export { partSize, planTraining, StepProgram, type TrainingPlan } from "./step-program.js";
 export * from "./task.js";
+export { checkPictures, picturesOf, roles, stacked } from "./tasks/pictures.js";
 export * from "./train.js";
 export { bytesOf, memoryCheckpoint, parametersOf, scopeOf } from "./weights.js";

@@ -2,7 +2,6 @@
 
 import type { z } from "zod";
 import { Store } from "../../data/index.js";
-import { vocabulary } from "../../diorama/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
   isTraining,
@@ -20,7 +19,7 @@ import { asksEach, type featuresSchema, plannedRows } from "./features.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
 import { probeRegistry } from "./registry.js";
-import { askedSchema } from "./rows.js";
+import { askedSchema, worldWords } from "./rows.js";
 import {
   type Alikeness,
   alikeness,
@@ -59,7 +58,7 @@ export interface ProbePlan {
   seeds?: number;
 }
 
-const judged = ["test", "twins", "unseen"] as const;
+export const judged = ["test", "twins", "unseen"] as const;
 
 export type Judged = (typeof judged)[number];
 
@@ -81,7 +80,8 @@ export interface ProbeFindings {
   alike: Alikeness;
 }
 
-function sceneStages({ scenes: given, tuning = false }: ProbePlan) {
+/** What teaches and what judges. */
+export function sceneStages({ scenes: given, tuning = false }: Pick<ProbePlan, "scenes" | "tuning">) {
   const scenes = { ...defaultScenes, ...given };
   const split = tuning ? "validation" : "test";
   const data = (name: string, producer: string, config: object) => ({
@@ -154,7 +154,7 @@ function headStage({ features, column, seed, stage }: Head, plan: ProbePlan, sto
     name: stage,
     kind: "train",
     task: "probe",
-    config: headSchema.parse({ words: wordsOf(vocabulary), column, tokens, channels: reads }),
+    config: headSchema.parse({ words: worldWords, column, tokens, channels: reads }),
     data: { train: `${features}-train`, validation: `${features}-validation` },
     ...defaultSettings,
     ...plan.settings,
@@ -162,13 +162,11 @@ function headStage({ features, column, seed, stage }: Head, plan: ProbePlan, sto
   };
 }
 
-/** Words as a head counts them: letters and digits alone. */
-function wordsOf(list: readonly string[]): string[] {
-  return [...new Set(list.flatMap((word) => word.toLowerCase().match(/[a-z0-9]+/g) ?? []))];
-}
-
-const recipeOf = (stages: readonly object[]): Recipe =>
-  parseRecipe(JSON.stringify({ name: "probe", description: "Heads on frozen features.", stages }));
+/** Stages of a probe as a recipe. */
+export const recipeOf = (stages: readonly object[]): Recipe =>
+  parseRecipe(
+    JSON.stringify({ name: "probe", description: "What is seen, and what is told of it.", stages }),
+  );
 
 /**
  * Makes features, teaches heads and lets them answer; what an earlier call has done in the same folder is left as it is.

@@ -2,7 +2,8 @@
 
 import { Store } from "../../data/index.js";
 import { Engine } from "../../engine/index.js";
-import { softmax } from "../../graph/index.js";
+import { softmax, type Value } from "../../graph/index.js";
+import type { Tensor } from "../../tensor/index.js";
 import {
   randomAt,
   type Settings,
@@ -11,6 +12,7 @@ import {
   train,
   type Weights,
 } from "../../training/index.js";
+import type { Scope } from "../../weights/index.js";
 import { compare, type Estimate, macroMean, type PairedComparison, share } from "../statistics.js";
 import type { HeadConfig } from "./head.js";
 import { head } from "./head.js";
@@ -31,28 +33,33 @@ export interface Answer {
   unseen?: readonly string[];
 }
 
-/**
- * Lets a trained head answer every question of a store.
- * @param reference the store it was trained on
- */
-export async function answers(
+/** A network that answers questions, and what makes its inputs. */
+export interface Answering {
+  /** For so many questions. */
+  inputs: (batch: number) => Record<string, Value<"input">>;
+  /** Logits [B, 2] */
+  logits: (w: Scope, inputs: Record<string, Value>) => Value;
+  read: (items: Items, chosen: readonly number[]) => Record<string, Tensor>;
+}
+
+/** Lets a trained network answer every question of a store. */
+export async function answersBy(
+  { inputs, logits, read }: Answering,
   weights: Weights,
-  config: HeadConfig,
-  stores: { reference: Store; asked: Store },
+  asked: Store,
   { threads = 1 }: { threads?: number } = {},
 ): Promise<Answer[]> {
-  const items = itemsOf(stores.asked);
-  const reader = new Reader(config, stores.reference);
+  const items = itemsOf(asked);
   await using engine = await Engine.open({ device: "cpu", host: "here", threads, memory: "fast" });
-  const inputs = headInputs(config, batch);
-  const program = engine.compile({ probabilities: softmax(head(scopeOf(weights), config, inputs)) });
+  const given = inputs(batch);
+  const program = engine.compile({ probabilities: softmax(logits(scopeOf(weights), given)) });
   const found: Answer[] = [];
   for (let from = 0; from < items.questions.length; from += batch) {
     // The last batch is filled up with its first question.
     const chosen = Array.from({ length: batch }, (_, i) =>
       from + i < items.questions.length ? from + i : from,
     );
-    const { answers: _, ...feeds } = reader.read(items, chosen);
+    const { answers: _, ...feeds } = read(items, chosen);
     const { probabilities } = await program.run(feeds);
     const values = probabilities!.toFloat32();
     for (let i = 0; i < Math.min(batch, items.questions.length - from); i++) {
@@ -60,6 +67,25 @@ export async function answers(
     }
   }
   return found;
+}
+
+/**
+ * Lets a trained head answer every question of a store.
+ * @param reference the store it was trained on
+ */
+export async function answers(
+  weights: Weights,
+  config: HeadConfig,
+  { reference, asked }: { reference: Store; asked: Store },
+  options: { threads?: number } = {},
+): Promise<Answer[]> {
+  const reader = new Reader(config, reference);
+  const by: Answering = {
+    inputs: (batch) => headInputs(config, batch),
+    logits: (w, inputs) => head(w, config, inputs as ReturnType<typeof headInputs>),
+    read: (items, chosen) => reader.read(items, chosen),
+  };
+  return answersBy(by, weights, asked, options);
 }
 
 function answerOf({ questions }: Items, i: number, probability: number): Answer {

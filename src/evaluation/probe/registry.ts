@@ -7,6 +7,6 @@ const module = (name: string) =>
 
 /** What recipes of probes can name, beside all that others can. */
 export const probeRegistry: Registry = {
-  tasks: { ...builtIn.tasks, probe: module("task") },
-  producers: { ...builtIn.producers, features: module("features") },
+  tasks: { ...builtIn.tasks, probe: module("task"), pixels: module("pixels") },
+  producers: { ...builtIn.producers, features: module("features"), drawings: module("drawings") },
 };

@@ -2,6 +2,7 @@
 
 import { shortId } from "../../diffusion/index.js";
 import { dotChart, heatMap } from "../report/charts.js";
+import { estimatesCsv } from "../report/csv.js";
 import { type Cell, percent, reportPage, type Section, shown, table } from "../report/html.js";
 import type { Estimate, PairedComparison } from "../statistics.js";
 import type { Looks } from "./looks.js";
@@ -277,13 +278,15 @@ function csvOf(
     unseen: ReturnType<Judge>;
   }[],
 ): string {
-  const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const lines = ways.flatMap(({ name, twins, blind, test, unseen }) =>
-    Object.entries({ twins, ...(blind && { blind }), test, unseen }).flatMap(([set, { patterns, macro }]) => {
-      return Object.entries({ mean: macro, ...patterns }).map(([pattern, { value, low, high, count }]) =>
-        [quoted(name), set, pattern, value, low, high, count].join(","),
-      );
-    }),
+  return estimatesCsv(
+    ["features", "set", "pattern"],
+    ways.flatMap(({ name, twins, blind, test, unseen }) =>
+      Object.entries({ twins, ...(blind && { blind }), test, unseen }).flatMap(([set, { patterns, macro }]) =>
+        Object.entries({ mean: macro, ...patterns }).map(([pattern, found]) => ({
+          keys: [name, set, pattern],
+          found,
+        })),
+      ),
+    ),
   );
-  return `${["features,set,pattern,accuracy,low,high,n", ...lines].join("\n")}\n`;
 }

@@ -1,6 +1,7 @@
 /** @file What is asked about a row of features. */
 
 import { z } from "zod";
+import { vocabulary } from "../../diorama/index.js";
 
 const questionSchema = z.object({
   pattern: z.string(),
@@ -26,3 +27,8 @@ export type AskedRow = z.infer<typeof askedSchema>;
 export const sceneSchema = askedSchema.extend({
   captions: z.object({ loose: z.string(), full: z.string() }),
 });
+
+/** The embedded world's words as heads count them: letters and digits alone. */
+export const worldWords: readonly string[] = [
+  ...new Set(vocabulary.flatMap((word) => word.toLowerCase().match(/[a-z0-9]+/g) ?? [])),
+];

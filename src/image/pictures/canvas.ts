@@ -67,3 +67,17 @@ export function paste(target: RgbImage, source: RgbImage, x: number, y: number):
     target.data.set(line, ((y + row) * target.width + x) * 3);
   }
 }
+
+/** Whole pixels enlarged to at most `side`, so that a small picture can be looked at as it is. */
+export function enlarged(image: RgbImage, side: number): RgbImage {
+  const times = Math.max(1, Math.floor(side / Math.max(image.width, image.height)));
+  const [width, height] = [image.width * times, image.height * times];
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const from = (Math.floor(y / times) * image.width + Math.floor(x / times)) * 3;
+      data.set(image.data.subarray(from, from + 3), (y * width + x) * 3);
+    }
+  }
+  return { width, height, data };
+}

@@ -1,5 +1,6 @@
 /** @file Pictures of maps and features: colour maps, overlays, sheets. */
 
+export { enlarged } from "./canvas.js";
 export {
   type ColorizeOptions,
   type ColormapName,

@@ -1,0 +1,191 @@
+/** @file `diffsight probe linear`: what frozen features tell, held against CLIP's, in the embedded world. */
+
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { ProbePlan } from "../../evaluation/index.js";
+import { misuse } from "../../tensor/index.js";
+import { embeddedFolder } from "../embedded.js";
+import { examples, list, outputFlags, realNumber, wholeNumber } from "../flags.js";
+import { recipeProgress } from "../recipe-progress.js";
+import type { OutputFlags, Shell } from "../shell.js";
+import { publish } from "./publish.js";
+
+interface LinearFlags extends OutputFlags {
+  out: string;
+  model?: string;
+  clip?: [string, string][];
+  tap?: string[];
+  timestep?: number[];
+  prompt?: string[];
+  guidance?: number[];
+  scenes: number;
+  pairs: number;
+  seeds: number;
+  looks: number;
+  steps?: number;
+  tuning?: boolean;
+  threads: number;
+  json?: boolean;
+}
+
+const prompts = ["none", "question", "full", "loose"] as const;
+
+/** CLIPs that come with the package, by name. */
+const ownClips = ["clip", "control"].map((name): [string, string] => [
+  name,
+  fileURLToPath(new URL(`../../../assets/micro/${name}`, import.meta.url)),
+]);
+
+export function define(command: Command, shell: Shell): void {
+  command
+    .usage("[-o <folder>] [flags]")
+    .description(
+      "Teaches one small head to answer two-option questions from each way of seeing the same pictures: from the words " +
+        "alone, from clean latents, from CLIP, from an untrained U-Net and from the diffusion model. Writes a page with " +
+        "intervals and paired tests by pattern. Call it again after an interruption: what is done is left alone.",
+    )
+    .optionsGroup("What:")
+    .option("-o, --out <folder>", "where features, heads and linear.html go", "runs/probe")
+    .option(
+      "-m, --model <path>",
+      "folder of a diffusers pipeline (default: the embedded one)",
+      embeddedFolder,
+    )
+    .option(
+      "--clip <name=path>",
+      "a CLIPModel to hold it against; repeatable (default: the embedded ones)",
+      named,
+    )
+    .option("--tap <name>", "repeatable (default: U-L1-R1-B0-Cross-Q)", list(String))
+    .option(
+      "--timestep <t>",
+      "repeatable; with several taps or timesteps a heat map (default: 50)",
+      list(wholeNumber),
+    )
+    .option(
+      "--prompt <kind>",
+      `what the U-Net is told beside nothing: ${prompts.slice(1).join(", ")}; none for no more; repeatable (default: question)`,
+      list(promptKind),
+    )
+    .option("--guidance <s>", "of features with a prompt; repeatable (default: 1, 4)", list(realNumber))
+    .optionsGroup("How much:")
+    .option(
+      "--scenes <n>",
+      "pictures that the heads learn from; a fifth as many judge them",
+      wholeNumber,
+      10_000,
+    )
+    .option("--steps <n>", "updates of each head (default: 1200)", wholeNumber)
+    .option("--pairs <n>", "twins of each pattern", wholeNumber, 500)
+    .option("--looks <n>", "scenes in which to see where the model looks; 0 for none", wholeNumber, 200)
+    .option("--seeds <n>", "heads for each way of seeing", wholeNumber, 1)
+    .addOption(new Option("--tuning", "judge by validation scenes: for whoever still chooses among settings"))
+    .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
+  outputFlags(command, { json: "print the numbers as JSON" });
+  examples(
+    command,
+    ["probe linear", "the embedded diffusion model beside both CLIPs and the controls"],
+    [
+      "probe linear --tap U-L0-R1-B0-Cross-Q,U-L1-R1-B0-Cross-Q,U-L1-R1-Res-Out --timestep 10,50,250,500 --prompt none --tuning",
+      "which tap at which timestep",
+    ],
+  );
+  command.action((flags: LinearFlags) => linear(flags, shell));
+}
+
+function named(text: string, before: [string, string][] = []): [string, string][] {
+  const [, name, path] = /^([a-z0-9]+(?:-[a-z0-9]+)*)=(.+)$/.exec(text) ?? [];
+  if (!name || !path) throw new InvalidArgumentError('A CLIP is "name=folder", the name in lower case.');
+  return [...before, [name, path]];
+}
+
+function promptKind(text: string): string {
+  if ((prompts as readonly string[]).includes(text)) return text;
+  throw new InvalidArgumentError(`Allowed are ${prompts.join(", ")}.`);
+}
+
+/** Settings of a head with other steps than usual. */
+function shortened(steps: number): NonNullable<ProbePlan["settings"]> {
+  if (steps < 1) throw misuse("RANGE", `--steps must be at least 1, not ${steps}.`);
+  const warmup = Math.min(50, Math.floor(steps / 10));
+  return { steps, schedule: { kind: "cosine", warmup, hold: 0, to: 0 } };
+}
+
+/** The ways of seeing that the flags ask for. */
+function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePlan {
+  const { model = embeddedFolder, scenes, pairs, seeds, tuning = false } = flags;
+  const { tap: taps = ["U-L1-R1-B0-Cross-Q"], timestep: timesteps = [50] } = flags;
+  const { prompt = ["question"], guidance: strengths = [1, 4] } = flags;
+  const diffusion = { encoder: "diffusion", model, taps, timesteps } as const;
+  const told = prompt
+    .filter((kind) => kind !== "none")
+    .flatMap((kind) =>
+      strengths.map((guidance) => {
+        const name = `sd-${kind}-s${String(guidance).replace("-", "m").replace(".", "p")}`;
+        return [name, { ...diffusion, prompt: kind as (typeof prompts)[number], guidance }] as const;
+      }),
+    );
+  return {
+    scenes: {
+      train: scenes,
+      validation: Math.ceil(scenes / 10),
+      test: Math.ceil(scenes / 5),
+      unseen: Math.ceil(scenes / 20),
+      twins: pairs,
+    },
+    ...(flags.steps !== undefined && { settings: shortened(flags.steps) }),
+    seeds,
+    tuning,
+    features: {
+      words: { encoder: "words" },
+      latent: { encoder: "latent", model },
+      ...Object.fromEntries(clips.map(([name, path]) => [name, { encoder: "clip", model: path } as const])),
+      untrained: { ...diffusion, taps: taps.slice(0, 1), timesteps: timesteps.slice(0, 1), untrained: 0 },
+      sd: diffusion,
+      ...Object.fromEntries(told),
+    },
+  };
+}
+
+async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
+  shell.configure(flags);
+  const { out, threads, scenes, pairs, seeds } = flags;
+  for (const [flag, value] of Object.entries({ scenes, pairs, seeds, threads })) {
+    if (value < 1) throw misuse("RANGE", `--${flag} must be at least 1, not ${value}.`);
+  }
+  const clips = flags.clip ?? ownClips.filter(([, path]) => existsSync(path));
+  const evaluation = await import("../../evaluation/index.js");
+  await shell.checkWritable(out, { folder: true });
+  const plan = planOf(flags, clips);
+  const progress = recipeProgress(shell, flags);
+  const findings = await evaluation
+    .runProbes(plan, { out, threads, signal: shell.signal, onEvent: progress.event })
+    .finally(progress.end);
+  const looks = flags.looks > 0 ? await lookAround(flags, shell) : undefined;
+  const ways = Object.keys(plan.features).filter((name) => name !== "sd" && name !== "words");
+  const report = evaluation.probeReport(findings, {
+    contrasts: ways.map((name): [string, string] => (name.startsWith("sd-") ? [name, "sd"] : ["sd", name])),
+    ...(looks && { looks }),
+    ...(flags.tuning && { lead: "Judged by validation scenes, on which settings may be chosen: no result." }),
+  });
+  await publish(report, "linear", flags, shell);
+}
+
+/** Where the model's words look, and what questions change. */
+async function lookAround({ model = embeddedFolder, looks: scenes, ...flags }: LinearFlags, shell: Shell) {
+  const { DiffusionEncoder } = await import("../../diffusion/index.js");
+  const { looks } = await import("../../evaluation/index.js");
+  const { tap: [tap] = [], timestep: [timestep] = [], threads } = flags;
+  const device = { device: "cpu", memory: "fast", threads } as const;
+  await using eye = await DiffusionEncoder.fromPretrained(model, { ...device, passes: scenes });
+  return await looks(eye, {
+    scenes,
+    split: flags.tuning ? "validation" : "test",
+    ...(tap !== undefined && { tap }),
+    ...(timestep !== undefined && { timestep }),
+    signal: shell.signal,
+    onScene: (done) => shell.progress.show(`looks: ${done} of ${scenes} scenes`),
+  });
+}
