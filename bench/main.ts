@@ -9,6 +9,7 @@ import { writeFileAtomic } from "../src/weights/index.js";
 import { writeCheckpoint } from "./checkpoint.js";
 import { command, measureMemory, measureStartUp } from "./footprint.js";
 import { timeKernels, writeKernels } from "./kernels.js";
+import { compareLanguage, type LanguageShapeName, languageShapes, writeLanguage } from "./language.js";
 import {
   describeMachine,
   duration,
@@ -37,10 +38,13 @@ const usage = `usage: npm run bench -- [--only NAME[,NAME]...] [--rounds N] [--t
                         [--json FILE] [--no-peer]
   by default: unet, vae, text, extract, question, memory, startup
   when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator),
-  rendering (the diorama's pictures), training (a step of each network of the standard recipe)`;
+  rendering (the diorama's pictures), training (a step of each network of the standard recipe), language (a language
+  model of 7B's width; language-tiny: the same made small, to see that it runs)`;
 
 const usual = ["unet", "vae", "text", "extract", "question", "memory", "startup"];
-const named = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering", "training"];
+const others = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering", "training"];
+const languages = Object.keys(languageShapes) as LanguageShapeName[];
+const named = [...others, ...languages];
 /** What needs diffusers beside it. */
 const compared = ["unet", "tap", "pair", "whole", "vae", "text", "extract"];
 
@@ -154,7 +158,8 @@ async function main(): Promise<void> {
   const { only, rounds, threads, memory } = options;
   const wants = (...names: string[]) => names.some((name) => only.has(name));
   if (wants("training")) await benchTraining(options);
-  if (only.size === 1 && wants("training")) return;
+  for (const name of languages) if (wants(name)) await benchLanguage(name, options);
+  if ([...only].every((name) => name === "training" || name in languageShapes)) return;
 
   const checkpoint = (name: string, dtype: "f32" | "f16") =>
     writeCheckpoint(place(`checkpoints/${name}`), {
@@ -314,6 +319,25 @@ async function benchTraining({ rounds, threads, peer: wanted, json }: Options): 
     console.log(`\n## Training\n\n${writeTraining(speeds)}`);
     const report = { machine, peer: started?.info, rounds, training: speeds };
     if (json) await writeFileAtomic(`${path.resolve(json)}`, `${JSON.stringify(report, undefined, 2)}\n`);
+  } finally {
+    started?.peer.end();
+  }
+}
+
+async function benchLanguage(
+  name: LanguageShapeName,
+  { rounds, threads, memory, peer: wanted, json }: Options,
+): Promise<void> {
+  const started = wanted ? await Peer.start("", threads, "language_peer") : undefined;
+  if (wanted && !started) note(`No peer: its columns are left out. To have them:\n  ${installPeer}`);
+  try {
+    const machine = describeMachine(threads);
+    console.log(`\n## Machine\n\n${writeMachine(machine, started?.info)}`);
+    const folder = place("checkpoints");
+    const found = await compareLanguage(name, { folder, rounds, threads, memory, peer: started?.peer, note });
+    console.log(`\n## Language\n\n${writeLanguage(name, found)}`);
+    const report = { machine, peer: started?.info, rounds, memory, language: found };
+    if (json) await writeFileAtomic(path.resolve(json), `${JSON.stringify(report, undefined, 2)}\n`);
   } finally {
     started?.peer.end();
   }

@@ -16,7 +16,7 @@ export interface PeerInfo {
   capability: string;
 }
 
-/** What the peer can do; see the heads of peers/diffusers_peer.py and peers/training_peer.py. */
+/** What the peer can do; see the heads of the scripts in peers/. */
 export interface PeerWork {
   work: string;
   /** Safetensors file with the tensors to work on. */
@@ -30,6 +30,12 @@ export interface PeerWork {
   stage?: object;
   /** How many. */
   steps?: number;
+  /** The folder of a language model, its layers that are used, and tokens to read, to say, and to have read before. */
+  model?: string;
+  layers?: number;
+  read?: number;
+  said?: number;
+  context?: number;
 }
 
 export class Peer {
@@ -47,7 +53,7 @@ export class Peer {
   static async start(
     folder: string,
     threads: number,
-    name: "diffusers_peer" | "training_peer" = "diffusers_peer",
+    name: "diffusers_peer" | "training_peer" | "language_peer" = "diffusers_peer",
   ): Promise<{ peer: Peer; info: PeerInfo } | undefined> {
     const python = process.env[peerVariable];
     if (!python) return undefined;

@@ -1,0 +1,245 @@
+/**
+ * @file Speed of a language model of 7B's width beside transformers (reading, f32) and llama.cpp (speaking, 4 bits). Of
+ * its 32 layers 8 are there, with random weights; what all would take is told from the time that 4 more layers take.
+ */
+
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { Engine, type Preset } from "../src/engine/index.js";
+import { input, linear, parameter } from "../src/graph/index.js";
+import { llamaLayout } from "../src/models/index.js";
+import { Tensor, TorchGenerator } from "../src/tensor/index.js";
+import { LanguageModel, quantizeLanguageModel } from "../src/vlm/index.js";
+import { openModel, writeFileAtomic } from "../src/weights/index.js";
+import { writeWeights } from "./checkpoint.js";
+import { alternate, duration, type Summary, seconds, table, verdict } from "./measure.js";
+import type { Peer } from "./peer.js";
+
+/** A published shape, and how much of it is measured. */
+interface Shape {
+  config: Record<string, number | string>;
+  /** Layers of the shorter and of the longer model; those of the published one. */
+  layers: readonly [few: number, many: number, all: number];
+  /** Tokens that are read, and that are said after as many as `context`. */
+  read: number;
+  said: number;
+  context: number;
+}
+
+const width7b = {
+  vocab_size: 32000,
+  hidden_size: 4096,
+  intermediate_size: 11008,
+  num_attention_heads: 32,
+  max_position_embeddings: 4096,
+  rms_norm_eps: 1e-5,
+};
+
+export const languageShapes = {
+  language: { config: width7b, layers: [4, 8, 32], read: 512, said: 32, context: 64 },
+  // To see that it runs.
+  "language-tiny": {
+    config: { ...width7b, vocab_size: 320, hidden_size: 256, intermediate_size: 704, num_attention_heads: 4 },
+    layers: [1, 2, 4],
+    read: 300,
+    said: 8,
+    context: 16,
+  },
+} as const satisfies Record<string, Shape>;
+
+export type LanguageShapeName = keyof typeof languageShapes;
+
+interface Options {
+  /** Where checkpoints are kept. */
+  folder: string;
+  rounds: number;
+  threads: number;
+  memory: Preset;
+  peer: Peer | undefined;
+  note(message: string): void;
+}
+
+export interface LanguageSpeed {
+  work: "read" | "speak";
+  tokens: number;
+  /** Seconds of all tokens, with few and with many of the layers. */
+  ours: readonly [Summary, Summary];
+  peer?: readonly [Summary, Summary];
+  way?: string;
+  /** Bytes of weights that the published model reads for a token. */
+  bytes: number;
+  target: { atLeast: number; aim: number };
+}
+
+/** Seconds of the published number of layers. */
+function whole([few, many]: readonly [Summary, Summary], layers: Shape["layers"]): number {
+  const each = (many.median - few.median) / (layers[1] - layers[0]);
+  return many.median + (layers[2] - layers[1]) * each;
+}
+
+/** Quantised as llama.cpp's Q4_0: 4 bits in blocks of 32. */
+const quantization = { bits: 4, block: 32 } as const;
+
+export async function compareLanguage(
+  name: LanguageShapeName,
+  options: Options,
+): Promise<{ speeds: LanguageSpeed[]; bandwidth: number }> {
+  const shape: Shape = languageShapes[name];
+  const folder = await writeModel(path.join(options.folder, `${name}-f32`), shape, options);
+  const few = path.join(options.folder, `${name}-4bit`);
+  if (!existsSync(few)) {
+    options.note(`quantising ${few}`);
+    await quantizeLanguageModel(await openModel(folder), few, quantization);
+  }
+  const speeds = [await read(folder, shape, options), await speak(folder, few, shape, options)];
+  return { speeds, bandwidth: await bandwidth(options) };
+}
+
+async function writeModel(folder: string, { config, layers }: Shape, { note }: Options): Promise<string> {
+  const json = {
+    model_type: "llama",
+    architectures: ["LlamaForCausalLM"],
+    num_hidden_layers: layers[1],
+    ...config,
+  };
+  await writeFileAtomic(path.join(folder, "config.json"), `${JSON.stringify(json, undefined, 2)}\n`);
+  const file = path.join(folder, "model.safetensors");
+  await writeWeights(file, llamaLayout(json), "f32", () => note(`writing ${file}`));
+  return folder;
+}
+
+/** Opens the first layers of a model. */
+async function firstLayers(
+  folder: string,
+  layers: number,
+  { threads, memory }: Options,
+): Promise<LanguageModel> {
+  const model = await openModel(folder);
+  const config = { ...(await model.json("config.json")), num_hidden_layers: layers };
+  const language = await LanguageModel.open(config, await model.checkpoint(""), {
+    device: "cpu",
+    threads,
+    memory,
+  });
+  await language.prepare();
+  return language;
+}
+
+/** Both sides, with few and with many of the layers. */
+async function compare(
+  shape: Shape,
+  options: Options,
+  work: { name: "read" | "speak"; folder: string; peerFolder: string },
+  run: (model: LanguageModel) => Promise<number>,
+): Promise<Pick<LanguageSpeed, "ours" | "peer" | "way">> {
+  const ours: Summary[] = [];
+  const peers: Summary[] = [];
+  let way: string | undefined;
+  for (const layers of shape.layers.slice(0, 2)) {
+    options.note(`${work.name}: ${layers} layers`);
+    await using model = await firstLayers(work.folder, layers, options);
+    const { peer, rounds } = options;
+    if (!peer) {
+      ours.push((await alternate(rounds, { ours: () => run(model) })).ours);
+      continue;
+    }
+    const asked = { ...work, work: work.name, model: work.peerFolder, layers, ...tokensOf(shape) };
+    way = await peer.prepare(asked);
+    const both = await alternate(rounds, { ours: () => run(model), peer: () => peer.run(asked) });
+    await peer.close();
+    ours.push(both.ours);
+    peers.push(both.peer);
+  }
+  const pair = (summaries: Summary[]) => summaries as unknown as readonly [Summary, Summary];
+  return { ours: pair(ours), ...(peers.length > 0 && { peer: pair(peers), way: way! }) };
+}
+
+const tokensOf = ({ read, said, context }: Shape) => ({ read, said, context });
+
+/** Ids without a pattern. */
+const ids = (count: number, { config }: Shape) =>
+  Array.from({ length: count }, (_, i) => ((i + 1) * 7919) % Number(config.vocab_size));
+
+async function read(folder: string, shape: Shape, options: Options): Promise<LanguageSpeed> {
+  const prompt = [ids(shape.read, shape)];
+  const found = await compare(shape, options, { name: "read", folder, peerFolder: folder }, (model) =>
+    seconds(async () => (await model.read(prompt)).release()),
+  );
+  return { work: "read", tokens: shape.read, ...found, bytes: 0, target: { atLeast: 1, aim: 1.2 } };
+}
+
+async function speak(folder: string, few: string, shape: Shape, options: Options): Promise<LanguageSpeed> {
+  const prompt = [ids(shape.context, shape)];
+  const run = async (model: LanguageModel) => {
+    using context = await model.read(prompt);
+    const answer = model.generate(context, { maxTokens: shape.said + 1, ignoreEos: true });
+    // The first token's scores are those of the context.
+    const tokens = answer[Symbol.asyncIterator]();
+    await tokens.next();
+    return seconds(async () => {
+      while (!(await tokens.next()).done);
+    });
+  };
+  const found = await compare(shape, options, { name: "speak", folder: few, peerFolder: folder }, run);
+  const { entries } = await (await openModel(few)).checkpoint("");
+  const bytesOf = (pattern: RegExp) =>
+    [...entries].reduce((sum, [key, { storage }]) => {
+      const length = "bytes" in storage ? storage.bytes.length : storage.length;
+      return pattern.test(key) ? sum + length : sum;
+    }, 0);
+  const layer = bytesOf(/^model\.layers\.0\./);
+  const bytes = layer * shape.layers[2] + bytesOf(/^lm_head\./);
+  return { work: "speak", tokens: shape.said, ...found, bytes, target: { atLeast: 0.9, aim: 1 } };
+}
+
+/** Bytes a second that a product of one row reads of a matrix far larger than any cache. */
+async function bandwidth({ threads }: Options): Promise<number> {
+  const side = 12288;
+  const numbers = new TorchGenerator(0).randn([side]).toFloat32();
+  const matrix = new Float32Array(side * side);
+  for (let row = 0; row < side; row++) matrix.set(numbers, row * side);
+  const weight = parameter("matrix", [side, side], "f32", { bytes: new Uint8Array(matrix.buffer) });
+  await using engine = await Engine.open({ device: "cpu", memory: "mmap", threads });
+  const program = engine.compile({ y: linear(input("x", [1, side]), weight) });
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 8; round++) {
+    best = Math.min(best, await seconds(() => program.run({ x: Tensor.f32([1, side], numbers) })));
+  }
+  return matrix.byteLength / best;
+}
+
+export function writeLanguage(
+  name: LanguageShapeName,
+  { speeds, bandwidth }: { speeds: readonly LanguageSpeed[]; bandwidth: number },
+): string {
+  const { layers }: Shape = languageShapes[name];
+  const rows = speeds.map(({ work, tokens, ours, peer, way, bytes, target }) => {
+    const [own, other] = [whole(ours, layers) / tokens, peer && whole(peer, layers) / tokens];
+    const share = bytes > 0 ? `${((100 * bytes) / own / bandwidth).toFixed(0)} %` : "";
+    const each = ([, many]: readonly [Summary, Summary]) => duration(many.median / tokens);
+    return [
+      work === "read" ? `reading ${tokens} tokens, f32` : `speaking ${tokens} tokens, 4 bits`,
+      each(ours),
+      duration(own),
+      share,
+      ...(peer && other
+        ? [each(peer), duration(other), way!, (other / own).toFixed(2), verdict(other / own, target)]
+        : []),
+    ];
+  });
+  const head = [
+    "work, a token",
+    `diffsight, ${layers[1]} layers`,
+    `${layers[2]} layers`,
+    "of the memory's bandwidth",
+    `peer, ${layers[1]} layers`,
+    `${layers[2]} layers`,
+    "its way",
+    "times as fast",
+    "target",
+  ];
+  const note =
+    `${layers[2]} layers: the time of ${layers[1]}, and ${layers[2] - layers[1]} times that of one, from ${layers[0]} and ` +
+    `${layers[1]}. Memory: ${(bandwidth / 1e9).toFixed(1)} GB/s.`;
+  return `${table(head, rows)}\n\n${note}`;
+}
