@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { Engine } from "../src/engine/index.js";
 import { input } from "../src/graph/index.js";
 import { initialise } from "../src/models/index.js";
-import { decodeSafetensors, encodeSafetensors, TorchGenerator } from "../src/tensor/index.js";
+import { decodeSafetensors, encodeSafetensors, Tensor, TorchGenerator } from "../src/tensor/index.js";
 import {
   type LlavaOptions,
   llavaImageFeatures,
@@ -21,7 +21,7 @@ import {
   readProjectorType,
   splice,
   spliceIndex,
-  spliceRows,
+  spliceParts,
 } from "../src/vlm/index.js";
 import { openCheckpoint, openModel, Scope } from "../src/weights/index.js";
 import { expectClose, Golden, goldenPath } from "./golden.js";
@@ -273,12 +273,18 @@ describe("splicing", () => {
     expect(() => plan([[1, image]], [])).toThrow(/1 image tokens and 0 images/);
     expect(() => plan([[1]], [4])).toThrow(/0 image tokens and 1 images/);
     expect(() => plan([[1, 2]], [], { labels: [[1]] })).toThrow(/Sequence 0 has 2 tokens and 1 labels/);
-    expect(() => spliceRows(new Float32Array(4), new Float32Array(1), plan([[1, image]], [1]), 2)).toThrow(
-      /2 embeddings and 1 features of 2 numbers are needed, not 2 and 0.5/,
-    );
+    expect(() => spliceParts([1, image, 2], [])).toThrow(/1 image tokens and 0 images/);
   });
 
-  it("is the same over arrays and in a graph, whose gradients go to texts and features alike", () => {
+  it("gives a language model texts and images in turn", () => {
+    const [a, b] = [Tensor.f32([2, 3]), Tensor.f32([1, 3])];
+    expect(spliceParts([1, 2, image, image, 7], [a, b])).toEqual([[1, 2], a, b, [7]]);
+    expect(spliceParts([image], [a])).toEqual([a]);
+    expect(spliceParts([1, 99], [b], 99)).toEqual([[1], b]);
+    expect(spliceParts([1], [])).toEqual([[1]]);
+  });
+
+  it("puts the same rows into a graph", () => {
     const width = 3;
     const token = fc.oneof({ weight: 3, arbitrary: fc.integer({ min: 1, max: 9 }) }, fc.constant(image));
     const sequences = fc.array(fc.array(token, { minLength: 1, maxLength: 6 }), {
@@ -308,8 +314,19 @@ describe("splicing", () => {
         };
         const joined = splice(values.texts, values.features, values.index);
         const { joined: found } = evaluate({ joined }, feeds);
-        const rows = spliceRows(texts.toFloat32(), features.toFloat32(), made, width);
-        expect([...found!.data]).toEqual([...rows]);
+        const rows = found!.data;
+        made.ids.forEach((ids, sequence) => {
+          const texts = tokens[sequence]!.filter((id) => id !== image);
+          const [from, to] = made.spans[sequence]!;
+          const isText = (place: number) => made.index[sequence]![place]! < batch * made.length;
+          expect(ids.filter((_, place) => place >= from && place < to && isText(place))).toEqual(texts);
+        });
+        made.index.flat().forEach((row, place) => {
+          if (row >= batch * made.length) return;
+          expect(row).toBe(place);
+          const own = texts.toFloat32().slice(place * width, (place + 1) * width);
+          expect([...rows.slice(place * width, (place + 1) * width)]).toEqual([...own]);
+        });
         made.images.forEach(({ sequence, from, to, image: which }) => {
           const first = lengths.slice(0, which).reduce((a, b) => a + b, 0);
           expect(to - from).toBe(lengths[which]);

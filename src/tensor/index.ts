@@ -1,5 +1,6 @@
 /** @file The tensor room's door. */
 
+export * from "./checked.js";
 export * from "./dtype.js";
 export * from "./errors.js";
 export * from "./npy.js";

@@ -1,7 +1,7 @@
 /** @file Recipes: stages of data, training and export, as JSON that is checked before anything runs. */
 
 import { z } from "zod";
-import { misuse } from "../tensor/index.js";
+import { checked as checkedBy, formatPath, misuse } from "../tensor/index.js";
 import { checkSettings, settingsShape } from "./settings.js";
 
 const name = z
@@ -76,54 +76,13 @@ export type DataStage = z.infer<typeof dataStage>;
 export type TrainStage = z.infer<typeof trainStage>;
 export type ExportStage = z.infer<typeof exportStage>;
 
-type Issue = z.core.$ZodIssue;
-
-const article = (noun: string) => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`);
-
-const nouns: Record<string, string> = { int: "whole number", record: "object", tuple: "list", array: "list" };
-
-/** What is wrong, without the path: "expected a number", "expected one of train, data". */
-function reason(issue: Issue): string {
-  switch (issue.code) {
-    case "invalid_type":
-      return `expected ${article(nouns[issue.expected] ?? issue.expected)}`;
-    case "invalid_value":
-      return `expected ${issue.values.length > 1 ? "one of " : ""}${issue.values.join(", ")}`;
-    case "invalid_union":
-      return "options" in issue && Array.isArray(issue.options)
-        ? `expected one of ${issue.options.join(", ")}`
-        : "fits none of the allowed forms";
-    case "unrecognized_keys":
-      return `${issue.keys.map((key) => `"${key}"`).join(", ")} ${issue.keys.length > 1 ? "are" : "is"} not known here`;
-    case "too_small":
-      return `must be ${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}`;
-    case "too_big":
-      return `must be ${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}`;
-    default:
-      return issue.message;
-  }
-}
-
-/** "stages[0].optimizer.lr" */
-export function formatPath(path: readonly PropertyKey[]): string {
-  return path
-    .map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`))
-    .join("");
-}
-
 /**
  * Checks a value; errors name the path.
  * @param at where the value stands in the recipe
  * @throws DiffsightError RECIPE
  */
 export function checked<T>(schema: z.ZodType<T>, value: unknown, at: readonly PropertyKey[] = []): T {
-  const { success, data, error } = schema.safeParse(value);
-  if (success) return data;
-  const lines = error.issues.map((issue) => {
-    const path = formatPath([...at, ...issue.path]);
-    return path === "" ? reason(issue) : `${path}: ${reason(issue)}`;
-  });
-  throw misuse("RECIPE", lines.join("; "));
+  return checkedBy("RECIPE", schema, value, at);
 }
 
 /**

@@ -8,14 +8,13 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { contentKey, hashFile, Store, storeFile } from "../data/index.js";
-import { decodeSafetensors, encodeSafetensors, failure, misuse } from "../tensor/index.js";
+import { decodeSafetensors, encodeSafetensors, failure, formatPath, misuse } from "../tensor/index.js";
 import { writeFileAtomic } from "../weights/index.js";
 import type { Producer } from "./producer.js";
 import {
   checked,
   type DataStage,
   type ExportStage,
-  formatPath,
   type Recipe,
   references,
   type TrainStage,

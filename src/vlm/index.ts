@@ -10,6 +10,17 @@ export {
   conditioningSchema,
   conditionOn,
 } from "./conditioning.js";
+export {
+  descriptionFile,
+  descriptionJsonSchema,
+  type EncoderDescription,
+  type ModelReference,
+  parseDescription,
+  readDescription,
+  resolveModel,
+  type VlmDescription,
+  writeDescription,
+} from "./description.js";
 export * from "./fusion/index.js";
 export * from "./language/index.js";
 export { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
@@ -17,11 +28,10 @@ export { type LlavaComponent, llavaCheckpoint, llavaKey } from "./llava-keys.js"
 export { type Llava, type LlavaOptions, llavaImageFeatures, openLlava } from "./llava-open.js";
 export { type ProjectorConfig, projector, projectorLayout, readProjectorType } from "./projector.js";
 export {
-  ignoreIndex,
   planSplice,
   type SpliceOptions,
   type SplicePlan,
   splice,
   spliceIndex,
-  spliceRows,
+  spliceParts,
 } from "./splice.js";

@@ -2,7 +2,7 @@
 
 import type { Value } from "../graph/index.js";
 import { type Fit, type PreprocessorConfig, readPreprocessorConfig } from "../image/index.js";
-import { readVisionEncoder, type VisionEncoder, visionTokens } from "../models/index.js";
+import { readLanguageConfig, readVisionEncoder, type VisionEncoder, visionTokens } from "../models/index.js";
 import { misuse } from "../tensor/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel, Scope } from "../weights/index.js";
 import { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
@@ -61,7 +61,7 @@ export async function openLlava(folder: ModelFolder, options: LlavaOptions = {})
       config: {
         type: config.projector,
         from: vision.encoder.hiddenSize * [config.tokens.layer].flat().length,
-        to: Number(language.config.hidden_size ?? 4096), // LLaMA's default
+        to: readLanguageConfig(language.config).hiddenSize,
       },
       checkpoint: component(whole, "projector"),
     },

@@ -1,5 +1,6 @@
 /** @file LLaVA's projectors: from a vision encoder's width to the language model's. */
 
+import { z } from "zod";
 import type { Value } from "../graph/index.js";
 import { gelu, linear } from "../graph/index.js";
 import { type Layout, LayoutBuilder } from "../models/index.js";
@@ -18,18 +19,22 @@ export interface ProjectorConfig {
   to: number;
 }
 
+/** A projector's name in configs. */
+export const projectorTypeSchema = z
+  .string()
+  .regex(
+    /^(linear|identity|mlp[1-9]\d?x_gelu)$/,
+    "linear, identity and mlp<n>x_gelu (as mlp2x_gelu) are known",
+  );
+
 /**
  * Reads a `mm_projector_type`.
  * @throws misuse PROJECTOR
  */
 export function readProjectorType(name: string): ProjectorConfig["type"] {
-  if (name === "linear" || name === "identity" || /^mlp[1-9]\d?x_gelu$/.test(name)) {
-    return name as ProjectorConfig["type"];
-  }
-  throw misuse(
-    "PROJECTOR",
-    `Unknown projector "${name}": linear, identity and mlp<n>x_gelu (as mlp2x_gelu) are known.`,
-  );
+  const { success, error } = projectorTypeSchema.safeParse(name);
+  if (success) return name as ProjectorConfig["type"];
+  throw misuse("PROJECTOR", `Unknown projector "${name}": ${error.issues[0]!.message}.`);
 }
 
 /** Each linear layer's place below `mm_projector` ("" when it is the projector itself), and its sizes. */

@@ -1,17 +1,46 @@
 /**
- * @file Image features in the place of image tokens: first a plan in whole numbers (several images, several sequences),
- * then one gather, in a graph or over arrays.
+ * @file Image features in the place of image tokens. When answering, parts of a prompt; in training, a plan in whole
+ * numbers for several sequences with several images each, then one gather in the graph.
  */
 
 import { concat, gather, reshape, type Value } from "../graph/index.js";
 import { misuse, Tensor } from "../tensor/index.js";
+import { ignoredLabel, imageTokenIndex, type TokenId } from "../text/index.js";
+import type { Prompt } from "./language/index.js";
 
-/** What the loss leaves out (LLaVA's IGNORE_INDEX, torch's default). */
-export const ignoreIndex = -100;
+/**
+ * A prompt as its language model reads it.
+ * @param ids with one id for each image, from `encodeWithImages`
+ * @param images each image's features [tokens, hidden_size]
+ * @throws misuse SPLICE when image tokens and images do not agree in number
+ */
+export function spliceParts(
+  ids: readonly TokenId[],
+  images: readonly Tensor[],
+  imageToken: TokenId = imageTokenIndex,
+): Prompt {
+  checkImages(ids, images.length, imageToken);
+  const parts: (TokenId[] | Tensor)[] = [];
+  let text: TokenId[] = [];
+  let image = 0;
+  for (const id of ids) {
+    if (id === imageToken) {
+      parts.push(text, images[image++]!);
+      text = [];
+    } else text.push(id);
+  }
+  return [...parts, text].filter((part) => part instanceof Tensor || part.length > 0);
+}
+
+function checkImages(ids: readonly TokenId[], images: number, imageToken: TokenId): void {
+  const named = ids.filter((id) => id === imageToken).length;
+  if (named === images) return;
+  throw misuse("SPLICE", `${named} image tokens and ${images} images do not belong together.`);
+}
 
 export interface SpliceOptions {
-  /** The id that stands for an image: each is replaced by all of its image's tokens. */
-  imageToken: number;
+  /** The id that stands for an image: each is replaced by all of its image's tokens. Default LLaVA's, -200. */
+  imageToken?: TokenId;
   /** How many tokens each image has, in the order in which the sequences name them. */
   imageLengths: readonly number[];
   /** Takes the place of what is not text. Default 0. */
@@ -20,7 +49,7 @@ export interface SpliceOptions {
   padding?: "left" | "right";
   /** Longer sequences are cut off, as LLaVA does. Default: no limit. */
   maxLength?: number | undefined;
-  /** What each token of each sequence should be followed by; images get `ignoreIndex`, and so does padding. */
+  /** What each token of each sequence should be followed by; images get `ignoredLabel`, and so does padding. */
   labels?: readonly (readonly number[])[] | undefined;
   /** All sequences at least this long; they are never padded to less than the longest. */
   minLength?: number;
@@ -47,12 +76,15 @@ export interface SplicePlan {
  * @throws misuse SPLICE when image tokens and images do not agree in number, or labels and tokens in length
  */
 export function planSplice(sequences: readonly (readonly number[])[], options: SpliceOptions): SplicePlan {
-  const { imageLengths, imageToken, labels, maxLength = Number.POSITIVE_INFINITY, minLength = 0 } = options;
+  const {
+    imageLengths,
+    imageToken = imageTokenIndex,
+    labels,
+    maxLength = Number.POSITIVE_INFINITY,
+    minLength = 0,
+  } = options;
   const { padding = "right", padToken = 0 } = options;
-  const named = sequences.flat().filter((id) => id === imageToken).length;
-  if (named !== imageLengths.length) {
-    throw misuse("SPLICE", `${named} image tokens and ${imageLengths.length} images do not belong together.`);
-  }
+  checkImages(sequences.flat(), imageLengths.length, imageToken);
 
   // 1. Each sequence by itself: a token of text is its id, one of an image its row among all features
   let image = 0;
@@ -69,11 +101,11 @@ export function planSplice(sequences: readonly (readonly number[])[], options: S
     const rows: { id?: number; feature?: number; image?: number; label: number }[] = [];
     for (const [i, id] of tokens.entries()) {
       if (id !== imageToken) {
-        rows.push({ id, label: given?.[i] ?? ignoreIndex });
+        rows.push({ id, label: given?.[i] ?? ignoredLabel });
         continue;
       }
       const length = imageLengths[image]!;
-      for (let k = 0; k < length; k++) rows.push({ feature: row++, image, label: ignoreIndex });
+      for (let k = 0; k < length; k++) rows.push({ feature: row++, image, label: ignoredLabel });
       if (rows.length > maxLength) cut.push(image);
       image++;
     }
@@ -97,7 +129,7 @@ export function planSplice(sequences: readonly (readonly number[])[], options: S
     const blank = (value: number) => new Array<number>(length).fill(value);
     const ids = blank(padToken);
     const index = Array.from({ length }, (_, place) => sequence * length + place);
-    const targets = blank(ignoreIndex);
+    const targets = blank(ignoredLabel);
     for (const [i, { id, feature, image: of, label }] of rows.entries()) {
       targets[from + i] = label;
       if (id !== undefined) ids[from + i] = id;
@@ -130,34 +162,4 @@ export function spliceIndex({ index, length }: SplicePlan): Tensor {
 export function splice(texts: Value, features: Value, index: Value): Value {
   const width = texts.dims.at(-1)!;
   return gather(concat([reshape(texts, [-1, width]), reshape(features, [-1, width])], 0), index);
-}
-
-/**
- * The same over arrays, at inference.
- * @param texts [B, T, C], the embeddings of the plan's ids
- * @param features rows of all images, one after another: [rows, C]
- * @returns [B, T, C]
- * @throws misuse SPLICE when there are fewer numbers than the plan names
- */
-export function spliceRows(
-  texts: Float32Array,
-  features: Float32Array,
-  { index }: SplicePlan,
-  width: number,
-): Float32Array {
-  const rows = index.flat();
-  const needed = Math.max(...rows) + 1 - rows.length;
-  if (texts.length !== rows.length * width || features.length < needed * width) {
-    throw misuse(
-      "SPLICE",
-      `${rows.length} embeddings and ${Math.max(needed, 0)} features of ${width} numbers are needed, not ` +
-        `${texts.length / width} and ${features.length / width}.`,
-    );
-  }
-  const spliced = Float32Array.from(texts);
-  for (const [place, source] of rows.entries()) {
-    const at = (source - rows.length) * width;
-    if (at >= 0) spliced.set(features.subarray(at, at + width), place * width);
-  }
-  return spliced;
 }
