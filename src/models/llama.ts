@@ -75,7 +75,7 @@ export function readLlamaConfig(json: unknown): LlamaConfig {
 /** The same from fields that were read. */
 export function llamaConfig(
   json: unknown,
-  c: { [K in keyof typeof llamaFields]: z.infer<(typeof llamaFields)[K]> },
+  c: z.infer<z.ZodObject<typeof llamaFields>>,
   bias: LlamaConfig["bias"],
   what: string,
 ): LlamaConfig {
