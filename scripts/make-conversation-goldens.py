@@ -6,8 +6,10 @@ python scripts/make-conversation-goldens.py   (after scripts/make-tokenizer-gold
 """
 
 import json
+import random
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -137,7 +139,55 @@ def llava():
         yield case
 
 
-# 2. Jinja
+# 2. LLaVA's order of an epoch
+
+
+def split_to_even_chunks(indices, lengths, num_chunks):
+    if len(indices) % num_chunks != 0:
+        return [indices[i::num_chunks] for i in range(num_chunks)]
+    per_chunk = len(indices) // num_chunks
+    chunks, chunks_lengths = [[] for _ in range(num_chunks)], [0 for _ in range(num_chunks)]
+    for index in indices:
+        shortest = chunks_lengths.index(min(chunks_lengths))
+        chunks[shortest].append(index)
+        chunks_lengths[shortest] += lengths[index]
+        if len(chunks[shortest]) == per_chunk:
+            chunks_lengths[shortest] = float("inf")
+    return chunks
+
+
+def length_grouped(lengths, batch_size, world_size):
+    indices = torch.randperm(len(lengths))
+    size = world_size * batch_size
+    megabatches = [indices[i : i + size].tolist() for i in range(0, len(lengths), size)]
+    megabatches = [sorted(one, key=lambda i: lengths[i], reverse=True) for one in megabatches]
+    return [i for one in megabatches for batch in split_to_even_chunks(one, lengths, world_size) for i in batch]
+
+
+def modality_length_grouped(lengths, batch_size, world_size):
+    if all(one > 0 for one in lengths):
+        return length_grouped(lengths, batch_size, world_size)
+    mm_indices, mm_lengths = zip(*[(i, one) for i, one in enumerate(lengths) if one > 0])
+    lang_indices, lang_lengths = zip(*[(i, -one) for i, one in enumerate(lengths) if one < 0])
+    mm = [mm_indices[i] for i in length_grouped(mm_lengths, batch_size, world_size)]
+    lang = [lang_indices[i] for i in length_grouped(lang_lengths, batch_size, world_size)]
+    size = world_size * batch_size
+    mm, lang = ([one[i : i + size] for i in range(0, len(one), size)] for one in (mm, lang))
+    megabatches = mm[:-1] + lang[:-1]
+    megabatches = [megabatches[i] for i in torch.randperm(len(megabatches))]
+    return [i for one in [*megabatches, sorted(mm[-1] + lang[-1])] for i in one]
+
+
+def orders():
+    draw = random.Random(5)
+    for seed, (count, text, batch, world) in enumerate([(50, 0.2, 4, 2), (33, 0, 3, 2), (7, 0.5, 4, 1), (64, 0.4, 4, 4)]):
+        lengths = [draw.randint(1, 60) * (-1 if draw.random() < text else 1) for _ in range(count)]
+        torch.manual_seed(seed)
+        order = modality_length_grouped(lengths, batch, world)
+        yield {"seed": seed, "lengths": lengths, "batchSize": batch, "parts": world, "order": order}
+
+
+# 3. Jinja
 
 CHATML = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
           "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
@@ -193,7 +243,7 @@ def render(name, source, turns):
 def main():
     folder = GOLDEN / "conversations"
     folder.mkdir(exist_ok=True)
-    cases = {"llava": list(llava()), "templates": {"chatml": CHATML, "parts": PARTS, "vicuna": VICUNA}, "jinja": list(jinja())}
+    cases = {"llava": list(llava()), "templates": {"chatml": CHATML, "parts": PARTS, "vicuna": VICUNA}, "jinja": list(jinja()), "orders": list(orders())}
     (folder / "cases.json").write_text(json.dumps(cases, ensure_ascii=False, indent=None).replace('{"turns"', '\n{"turns"') + "\n")
 
 

@@ -11,6 +11,8 @@ export const ignoredLabel = -100;
 
 export interface LabelOptions {
   imageToken?: TokenId;
+  /** False when no picture is shown and "<image>" is text like any other. */
+  hasImages?: boolean;
   /** Longer conversations are cut off. */
   maxLength?: number;
   /** Whether a conversation whose answers cannot be found among its tokens is an error, or masked whole (default). */
@@ -38,14 +40,14 @@ export function labelConversation(
   tokenizer: Tokenizer,
   template: ChatTemplate,
   turns: readonly Turn[],
-  {
-    imageToken = imageTokenIndex,
-    maxLength = Number.POSITIVE_INFINITY,
-    onMismatch = "mask",
-  }: LabelOptions = {},
+  options: LabelOptions = {},
 ): LabelledConversation {
-  const encode = (count: number) =>
-    encodeWithImages(tokenizer, template.render(turns.slice(0, count)), { imageToken });
+  const { imageToken = imageTokenIndex, hasImages = true } = options;
+  const { maxLength = Number.POSITIVE_INFINITY, onMismatch = "mask" } = options;
+  const encode = (count: number) => {
+    const text = template.render(turns.slice(0, count));
+    return hasImages ? encodeWithImages(tokenizer, text, { imageToken }) : tokenizer.encode(text);
+  };
   const ids = encode(turns.length);
   const labels = new Array<number>(ids.length).fill(ignoredLabel);
   let mismatch = spelledMark(template, turns);
