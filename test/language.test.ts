@@ -231,6 +231,17 @@ describe("generation", () => {
     expect((await say({ maxTokens: 2, ignoreEos: true })).ids).toHaveLength(2);
   });
 
+  it("is cancelled in the middle of a long prompt", async () => {
+    await using long = await random({ ...tiny, max_position_embeddings: 20_000 });
+    const ids = Array.from({ length: 15_000 }, (_, i) => i % 50);
+    const cancel = new AbortController();
+    const reading = long.read([ids], { signal: cancel.signal });
+    setTimeout(() => cancel.abort(), 20);
+    await expect(reading).rejects.toMatchObject({ code: "ABORTED" });
+    using context = await long.read([[1, 2]]);
+    expect(context.place!.ranges).toEqual([[1, 3]]);
+  });
+
   it("recovers what was lost with the process that computed it", async () => {
     await using engine = await Engine.open({ device: "cpu" });
     await using other = await LanguageModel.fromPretrained(goldenPath("llama"), { engine });

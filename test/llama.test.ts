@@ -20,6 +20,7 @@ import {
   llamaEmbeddings,
   llamaLayout,
   llamaLogits,
+  longestSequence,
   parameterCount,
   readLanguageConfig,
   readLlamaConfig,
@@ -171,6 +172,16 @@ describe("rotary positions", () => {
     const flat = (rows: number[][]) => Tensor.f32([positions.length, 4], rows.flat());
     expect(maxDifference(tables.cos, flat(cos))).toBeLessThan(2e-5);
     expect(maxDifference(tables.sin, flat(sin))).toBeLessThan(2e-5);
+  });
+
+  it.each([
+    [{}, 64],
+    [{ rope_scaling: { type: "linear", factor: 4 } }, 256],
+    [{ rope_scaling: { type: "dynamic", factor: 2 } }, Number.POSITIVE_INFINITY],
+    [{ rope_scaling: { type: "yarn", factor: 4, original_max_position_embeddings: 64 } }, 256],
+    [{ rope_scaling: { type: "yarn", factor: 4, original_max_position_embeddings: 16 } }, 64],
+  ])("reach with %j as far as %d tokens", (config, tokens) => {
+    expect(longestSequence(readRope(config, { headDim: 8, maxPositions: 64 }))).toBe(tokens);
   });
 
   it.each([

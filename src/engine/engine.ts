@@ -203,7 +203,8 @@ export class Engine {
 
   /**
    * Writes one graph whose sizes of these names are told by what each run is fed.
-   * @param write gives the outputs for given sizes: it is called with several
+   * @param write gives the outputs for given sizes: it is called with several, and weights in memory are to be the same
+   *   bytes each time
    * @throws DiffsightError GRAPH for operations whose nodes depend on a size
    */
   compileForAnySize<Name extends string>(sizes: readonly Name[], write: GraphWriter<Name>): Program {

@@ -52,7 +52,7 @@ export {
 export { type PatchConfig, patchGrid, resampleTokens, resampling } from "./patches.js";
 export { readQwen2Config } from "./qwen2.js";
 export { downsample, resnetBlock } from "./resnet.js";
-export { type RopeConfig, type RotaryTables, readRope, rotaryTables } from "./rope.js";
+export { longestSequence, type RopeConfig, type RotaryTables, readRope, rotaryTables } from "./rope.js";
 export {
   readSiglipVisionConfig,
   type SiglipVisionConfig,

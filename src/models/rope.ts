@@ -66,6 +66,24 @@ export function readRope(
   return { headDim, theta: rope_parameters?.rope_theta ?? rope_theta ?? 10000, maxPositions, scaling };
 }
 
+/** Tokens of the longest sequence whose positions mean something to the network. */
+export function longestSequence({ maxPositions, scaling }: RopeConfig): number {
+  switch (scaling.rope_type) {
+    case "linear":
+      return maxPositions * scaling.factor;
+    case "dynamic":
+      return Number.POSITIVE_INFINITY;
+    case "yarn":
+      // Some configs tell the length before the scaling, others that after it.
+      return Math.max(
+        maxPositions,
+        (scaling.original_max_position_embeddings ?? maxPositions) * (scaling.factor ?? 1),
+      );
+    default:
+      return maxPositions;
+  }
+}
+
 /** Cosines and sines of each position's angles, [T, head_dim / 2] each. */
 export interface RotaryTables {
   cos: Tensor;

@@ -31,10 +31,14 @@ export interface GeneratedToken {
 /** What generation needs to know of a network. */
 export interface GenerationLimits {
   eosTokenIds: readonly number[];
-  maxPositions: number;
+  /** Tokens of the longest text. */
+  maxLength: number;
 }
 
-/** The answers to several contexts, a token of each in turn. Tokens that end an answer are not told. */
+/**
+ * The answers to several contexts, a token of each in turn. Tokens that end an answer are not told. The last bits of
+ * scores depend on what is computed beside them: with equal scores so may the tokens.
+ */
 export class BatchGeneration implements AsyncIterable<GeneratedToken> {
   /** What each sequence said so far. */
   readonly ids: number[][];
@@ -103,7 +107,7 @@ export class BatchGeneration implements AsyncIterable<GeneratedToken> {
           ids.push(id);
           context.rows.push(id);
           if (stop?.(ids)) this.finish[i] = "stop";
-          else if (ids.length >= maxTokens || context.length >= this.#limits.maxPositions)
+          else if (ids.length >= maxTokens || context.length >= this.#limits.maxLength)
             this.finish[i] = "length";
           else saying.push(i);
           yield { sequence: i, id };

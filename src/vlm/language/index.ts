@@ -9,6 +9,7 @@ export {
   Generation,
 } from "./generation.js";
 export {
+  endTokens,
   LanguageModel,
   type LanguageModelOptions,
   type PromptOrContext,

@@ -1,9 +1,9 @@
 /** @file A language model that is ready to read and to speak: token ids and embeddings in, token ids out. */
 
 import { type CallOptions, Engine, type EngineOptions } from "../../engine/index.js";
-import { type LlamaConfig, readLanguageConfig } from "../../models/index.js";
+import { type LlamaConfig, longestSequence, readLanguageConfig } from "../../models/index.js";
 import { misuse } from "../../tensor/index.js";
-import { type Checkpoint, type OpenOptions, openModel } from "../../weights/index.js";
+import { type Checkpoint, type ModelFolder, type OpenOptions, openModel } from "../../weights/index.js";
 import { Context, ContextMemory } from "./context.js";
 import { BatchGeneration, type GenerateOptions, Generation } from "./generation.js";
 import { LanguageNetwork } from "./network.js";
@@ -46,13 +46,9 @@ export class LanguageModel {
    */
   static async fromPretrained(idOrPath: string, options: LanguageModelOptions = {}): Promise<LanguageModel> {
     const folder = await openModel(idOrPath, options);
-    const generation = await folder.json<{ eos_token_id?: number | number[] | null }>(
-      "generation_config.json",
-      true,
-    );
     return LanguageModel.open(await folder.json("config.json"), await folder.checkpoint(""), {
       ...options,
-      eosTokenIds: generation?.eos_token_id == null ? undefined : [generation.eos_token_id].flat(),
+      eosTokenIds: await endTokens(folder),
     });
   }
 
@@ -108,7 +104,7 @@ export class LanguageModel {
   generateBatch(prompts: readonly PromptOrContext[], options: GenerateOptions = {}): BatchGeneration {
     const contexts = () =>
       prompts.map((prompt) => (prompt instanceof Context ? this.#branch([], prompt) : this.#branch(prompt)));
-    const limits = { eosTokenIds: this.eosTokenIds, maxPositions: this.#maxPositions };
+    const limits = { eosTokenIds: this.eosTokenIds, maxLength: longestSequence(this.config.rope) };
     return new BatchGeneration(this.#memory, limits, prompts.length, options, contexts);
   }
 
@@ -127,20 +123,21 @@ export class LanguageModel {
     await this.release();
   }
 
-  /** Scaled positions reach further than those that the network was trained on. */
-  get #maxPositions(): number {
-    const { maxPositions, scaling } = this.config.rope;
-    return scaling.rope_type === "dynamic" ? Number.POSITIVE_INFINITY : maxPositions;
-  }
-
   #branch(prompt: Prompt, after?: Context): Context {
     const context = this.#memory.branch(after, promptRows(prompt, this.config));
-    if (context.length > this.#maxPositions) {
+    const longest = longestSequence(this.config.rope);
+    if (context.length > longest) {
       throw misuse(
         "CONTEXT_LENGTH",
-        `A prompt of ${context.length} tokens is too long: the network knows ${this.#maxPositions} positions.`,
+        `A prompt of ${context.length} tokens is too long: the network knows ${longest} positions.`,
       );
     }
     return context;
   }
+}
+
+/** The tokens that end an answer by a folder's generation_config.json, where it says so. */
+export async function endTokens(folder: ModelFolder): Promise<number[] | undefined> {
+  const said = await folder.json<{ eos_token_id?: number | number[] | null }>("generation_config.json", true);
+  return said?.eos_token_id == null ? undefined : [said.eos_token_id].flat();
 }
