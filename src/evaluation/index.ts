@@ -1,6 +1,9 @@
 /** @file The evaluation room's door. */
 
 export * from "./blind.js";
+export * from "./captions.js";
+export * from "./captions-overlap.js";
+export * from "./captions-tuples.js";
 export * from "./pointing.js";
 export { type DrawingsConfig, drawingsSchema } from "./probe/drawings.js";
 export { type FeaturesConfig, featuresSchema, tokensOf } from "./probe/features.js";
