@@ -31,6 +31,11 @@ const verbs: readonly { name: string; summary: string; load: () => Promise<{ def
     load: () => import("./score.js"),
   },
   {
+    name: "ask",
+    summary: "an answer to a question about images",
+    load: () => import("./ask.js"),
+  },
+  {
     name: "generate",
     summary: "a picture from a text",
     load: () => import("./generate.js"),

@@ -34,11 +34,12 @@ describe("a stream of text", () => {
   });
 
   it.each([
-    ["byte pieces", tokenizer],
-    ["byte characters", bytes],
-  ])("tells a character when all of its bytes are there: %s", (_, using) => {
+    ["byte characters", bytes, ["", "", "", "🦄", "!", ""]],
+    // "!" is a byte of its own here: one that made the run unreadable would take the character with it.
+    ["byte pieces", tokenizer, ["", "", "", "", "", "🦄!"]],
+  ])("tells a character when all of its bytes are there: %s", (_, using, told) => {
     const ids = using.encode("🦄!", { addSpecialTokens: false }).slice(-5);
-    expect(tell(ids, {}, using).told).toEqual(["", "", "", "🦄", "!", ""]);
+    expect(tell(ids, {}, using).told).toEqual(told);
   });
 
   it("tells what is left of a broken character at the end", () => {

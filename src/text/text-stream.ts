@@ -10,9 +10,9 @@ export interface TextStreamOptions extends DecodeOptions {
 }
 
 /**
- * Tells text as soon as it is certain: characters when all of their bytes are there, and nothing that could be the
- * beginning of a stop string. All it tells, joined, is the tokenizer's `decode` up to the first stop string; only of a
- * run of bytes that turns out not to be UTF-8, characters that were whole have been told already.
+ * Tells text as soon as it is certain: characters when all of their bytes are there (of a run of bytes, when the run has
+ * ended: a later byte may make all of it unreadable), and nothing that could be the beginning of a stop string. All it
+ * tells, joined, is the tokenizer's `decode` up to the first stop string.
  */
 export class TextStream {
   readonly #tokenizer: Tokenizer;
@@ -24,7 +24,7 @@ export class TextStream {
 
   constructor(tokenizer: Tokenizer, { stop = [], skipSpecialTokens = true }: TextStreamOptions = {}) {
     this.#tokenizer = tokenizer;
-    this.#joiner = new TextJoiner(tokenizer.writing, { early: true });
+    this.#joiner = new TextJoiner(tokenizer.writing);
     this.#stop = stop.filter((text) => text !== "");
     this.#skip = skipSpecialTokens;
   }

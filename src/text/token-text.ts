@@ -32,10 +32,8 @@ export class TextJoiner {
   /** SentencePiece leaves out the space of a text's first piece, not one that is spelt as a byte. */
   readonly #keepsByteSpace: boolean;
 
-  /** @param early whether characters are told as soon as they are whole, even if a later byte of their run is wrong */
-  constructor({ form, leadingSpaces, wrongBytes }: TokenWriting, { early = false } = {}) {
-    const isWhole = wrongBytes === "run" && !early;
-    this.#bytes = form === "bytes" ? lossyReader() : isWhole ? wholeReader() : eachReader();
+  constructor({ form, leadingSpaces, wrongBytes }: TokenWriting) {
+    this.#bytes = form === "bytes" ? lossyReader() : wrongBytes === "run" ? wholeReader() : eachReader();
     this.#spaces = leadingSpaces;
     this.#keepsByteSpace = form === "pieces" && wrongBytes === "each";
   }

@@ -1,5 +1,6 @@
 /** @file The vlm room's door: seeing and speaking joined. */
 
+export { Answer } from "./answer.js";
 export {
   type Conditioning,
   type ConditioningChoice,
@@ -27,6 +28,9 @@ export { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
 export { type LlavaComponent, llavaCheckpoint, llavaKey } from "./llava-keys.js";
 export { type Llava, type LlavaOptions, llavaImageFeatures, openLlava } from "./llava-open.js";
 export { type ProjectorConfig, projector, projectorLayout, readProjectorType } from "./projector.js";
+export { EncoderOpener, type ModelSource, type OpenEncoder } from "./sight/encoders.js";
+export { planSight, type SightPlan } from "./sight/plan.js";
+export type { Picture, Sight, Steer } from "./sight/sight.js";
 export {
   planSplice,
   type SpliceOptions,
@@ -35,3 +39,8 @@ export {
   spliceIndex,
   spliceParts,
 } from "./splice.js";
+export {
+  type AskOptions,
+  VisionLanguageModel,
+  type VisionLanguageModelOptions,
+} from "./vision-language-model.js";

@@ -1,0 +1,192 @@
+/** @file `diffsight ask`: a question about pictures, answered as it is computed. */
+
+import { createInterface } from "node:readline/promises";
+import { type Command, Option } from "commander";
+import type { Fit } from "../image/index.js";
+import { misuse } from "../tensor/index.js";
+import type { Turn } from "../text/index.js";
+import type { Answer, AskOptions, VisionLanguageModel } from "../vlm/index.js";
+import {
+  examples,
+  list,
+  type ModelFlags,
+  modelFlags,
+  outputFlags,
+  realNumber,
+  wholeNumber,
+} from "./flags.js";
+import { readImage } from "./images.js";
+import { openOptions } from "./open.js";
+import type { Shell } from "./shell.js";
+
+interface AskFlags extends ModelFlags {
+  image?: string[];
+  maxTokens: number;
+  temperature: number;
+  topP: number;
+  topK: number;
+  repetitionPenalty: number;
+  stop?: string[];
+  seed: number;
+  system?: string;
+  fit?: Fit;
+  template?: string;
+  vision?: string;
+  language?: string;
+  ignoreEos?: boolean;
+  interactive?: boolean;
+  json?: boolean;
+}
+
+export function define(command: Command, shell: Shell): void {
+  command
+    .usage("<image> [question] [flags]")
+    .description(
+      "Answers a question about a picture, or about several: a vision-language model of diffsight's, or a LLaVA in either " +
+        "layout. The answer is streamed; greedy unless --temperature says otherwise.",
+    )
+    .argument("<image>", "file, address, or - for stdin")
+    .argument(
+      "[question]",
+      "what to answer; <image> in it stands where a picture belongs, else pictures come first",
+    )
+    .optionsGroup("What:")
+    .option("--image <image>", "one more picture; repeatable", list(String))
+    .option("--interactive", "a conversation: questions from the terminal, until an empty line")
+    .option("--system <text>", "instead of the template's own words at the beginning")
+    .optionsGroup("Answering:")
+    .option("--max-tokens <n>", "the longest answer", wholeNumber, 512)
+    .option("--temperature <x>", "0 takes the likeliest token always", realNumber, 0)
+    .option(
+      "--top-p <x>",
+      "draws among the likeliest tokens that reach this probability together",
+      realNumber,
+      1,
+    )
+    .option("--top-k <n>", "draws among so many of the likeliest tokens; 0 for all", wholeNumber, 0)
+    .option("--repetition-penalty <x>", "makes tokens that occurred less likely; 1 for none", realNumber, 1)
+    .option("--stop <text>", "ends the answer; repeatable", (text: string, before: string[] = []) => [
+      ...before,
+      text,
+    ])
+    .option("--seed <n>", "of the draws", wholeNumber, 0)
+    .option("--ignore-eos", "goes on where the model would end")
+    .optionsGroup("Reading:")
+    .addOption(
+      new Option(
+        "--fit <how>",
+        "how a LLaVA's pictures are brought to size (default: the checkpoint's own way)",
+      ).choices(["squash", "crop", "pad"]),
+    )
+    .option(
+      "--template <name>",
+      "how the conversation is written: vicuna_v1, llava_llama_2 ...; chat: the model's own",
+    )
+    .option("--vision <path|id>", "a LLaVA's vision encoder, in place of what its config names")
+    .option("--language <path|id>", "the language model of a folder that holds a projector alone");
+  modelFlags(command);
+  outputFlags(command, { json: "print the answer as JSON" });
+  examples(
+    command,
+    ['ask photo.jpg "Is the dog to the left of the cat?" --model path/to/llava', "one answer"],
+    [
+      'ask a.jpg --image b.jpg "What is different?" --model path/to/llava --temperature 0.2',
+      "about two pictures",
+    ],
+  );
+  command.action((image: string, question: string | undefined, flags: AskFlags) =>
+    ask(image, question, flags, shell),
+  );
+}
+
+async function ask(
+  image: string,
+  question: string | undefined,
+  flags: AskFlags,
+  shell: Shell,
+): Promise<void> {
+  shell.configure(flags);
+  const { interactive = false, json = false } = flags;
+  if (!interactive && question === undefined)
+    throw misuse("QUESTION", "A question is missing; or --interactive.");
+  if (interactive && json) throw misuse("USAGE", "--json is for one answer, not for --interactive.");
+  if (flags.model === undefined)
+    throw misuse("MODEL_MISSING", "--model is missing: a folder or an id of a vision-language model.");
+  if (interactive && image === "-")
+    throw misuse("USAGE", "With --interactive stdin is for questions, not for a picture.");
+  const images = await Promise.all([image, ...(flags.image ?? [])].map(readImage));
+  const { VisionLanguageModel } = await import("../vlm/index.js");
+  await using model = await VisionLanguageModel.fromPretrained(flags.model, {
+    ...openOptions(flags, shell),
+    device: flags.device,
+    memory: flags.memory,
+    passes: interactive ? 1000 : flags.maxTokens,
+    ...(flags.threads !== undefined && { threads: flags.threads }),
+    fit: flags.fit,
+    template: flags.template,
+    vision: flags.vision,
+    language: flags.language,
+  });
+  const options: AskOptions = {
+    maxTokens: flags.maxTokens,
+    temperature: flags.temperature,
+    topP: flags.topP,
+    topK: flags.topK,
+    repetitionPenalty: flags.repetitionPenalty,
+    stop: flags.stop ?? [],
+    seed: flags.seed,
+    ...(flags.system !== undefined && { system: flags.system }),
+    ...(flags.ignoreEos && { ignoreEos: true }),
+    signal: shell.signal,
+  };
+  if (interactive) return await converse(model, images, question, options, shell);
+  const answer = model.ask(images, question!, options);
+  if (!json) return await tell(answer, shell);
+  const text = await answer.whole();
+  shell.json({ answer: text.trim(), tokens: answer.ids.length, finish: answer.finish });
+}
+
+async function tell(answer: Answer, shell: Shell): Promise<void> {
+  let begun = false;
+  for await (const piece of answer) {
+    const text: string = begun ? piece : piece.trimStart();
+    begun ||= text !== "";
+    shell.out(text);
+  }
+  shell.line();
+}
+
+/** Questions and answers until an empty line or the end of the input. */
+async function converse(
+  model: VisionLanguageModel,
+  images: Parameters<VisionLanguageModel["answer"]>[1],
+  first: string | undefined,
+  options: AskOptions,
+  shell: Shell,
+): Promise<void> {
+  const terminal = createInterface({
+    input: process.stdin,
+    output: process.stderr,
+    terminal: process.stdin.isTTY,
+  });
+  const turns: Turn[] = [];
+  try {
+    const lines = terminal[Symbol.asyncIterator]();
+    for (let question = first; ; question = undefined) {
+      if (question === undefined) {
+        terminal.setPrompt("> ");
+        terminal.prompt();
+        const { value, done } = await lines.next();
+        question = done ? "" : (value as string).trim();
+      }
+      if (question === "") return;
+      const shown = turns.length === 0 ? `${"<image>\n".repeat(images.length)}${question}` : question;
+      turns.push({ role: "user", text: shown });
+      const answer = model.answer(turns, images, options);
+      await tell(answer, shell);
+      turns.push({ role: "assistant", text: answer.text.trim() });
+    }
+  } finally {
+    terminal.close();
+  }
+}

@@ -1,0 +1,101 @@
+/** @file Seeing as a folder's `diffsight.json` describes it. */
+
+import { Memory } from "../../diffusion/index.js";
+import type { CallOptions, Engine, Program } from "../../engine/index.js";
+import { input, reshape, type Value } from "../../graph/index.js";
+import type { Tensor } from "../../tensor/index.js";
+import { type Checkpoint, Scope } from "../../weights/index.js";
+import { type ConditioningChoice, conditionOn } from "../conditioning.js";
+import type { VlmDescription } from "../description.js";
+import type { EncoderOpener, ModelSource, OpenEncoder } from "./encoders.js";
+import { planSight } from "./plan.js";
+import type { Picture, Sight, Steer } from "./sight.js";
+
+/** Rows of pictures that were seen. */
+const memoryBytes = 128 * 2 ** 20;
+
+export class DescribedSight implements Sight {
+  readonly #memory = new Memory(memoryBytes);
+
+  private constructor(
+    readonly width: number,
+    readonly description: VlmDescription,
+    readonly encoders: ReadonlyMap<string, OpenEncoder>,
+    readonly program: Program,
+    readonly opener: EncoderOpener,
+  ) {}
+
+  /**
+   * @param locate where a reference of the description is to be opened
+   * @param checkpoint the trained tensors
+   * @param width the language model's
+   * @throws DiffsightError WEIGHT_MISSING, WEIGHT_SHAPE, FUSION; what opening encoders may raise
+   */
+  static async open(
+    description: VlmDescription,
+    checkpoint: Checkpoint,
+    width: number,
+    {
+      engine,
+      opener,
+      locate,
+    }: {
+      engine: Engine;
+      opener: EncoderOpener;
+      locate: (model: VlmDescription["language"]["model"]) => ModelSource;
+    },
+  ): Promise<DescribedSight> {
+    const encoders = new Map<string, OpenEncoder>();
+    for (const [name, encoder] of Object.entries(description.encoders))
+      encoders.set(name, await opener.open(encoder, locate(encoder.model)));
+    const shapes = Object.fromEntries([...encoders].map(([name, { shape }]) => [name, shape]));
+    const plan = planSight(description, shapes, width);
+    const streams: Record<string, Value> = {};
+    for (const [name, { tokens, width }] of Object.entries(shapes))
+      streams[name] = input(`see.${name}`, [1, tokens, width]);
+    const rows = reshape(plan.rows(Scope.of(checkpoint), streams), [plan.tokens, width]);
+    return new DescribedSight(width, description, encoders, engine.compile({ rows }), opener);
+  }
+
+  /** What each encoder is told. */
+  #choices({ question, caption }: Steer): Map<string, ConditioningChoice> {
+    const row = { id: "asked", caption, questions: question === undefined ? [] : [question] };
+    const draw = { seed: 0, epoch: 0 };
+    return new Map(
+      Object.entries(this.description.encoders).map(([name, encoder]): [string, ConditioningChoice] => {
+        if (encoder.kind === "diffusion")
+          return [name, conditionOn({ ...encoder.conditioning.inference, ...undropped }, row, draw)];
+        const prompt = encoder.kind === "text" ? (question ?? "") : "";
+        return [name, { prompt, guidance: 0, reason: prompt === "" ? "none" : "text" }];
+      }),
+    );
+  }
+
+  steered(steer: Steer): string {
+    return JSON.stringify([...this.#choices(steer)]);
+  }
+
+  async rows(picture: Picture, steer: Steer, call: CallOptions = {}): Promise<Tensor> {
+    const choices = this.#choices(steer);
+    const seen = await this.#memory.recall(`${picture.key} ${JSON.stringify([...choices])}`, async () => {
+      const feeds: Record<string, Tensor> = {};
+      for (const [name, encoder] of this.encoders)
+        feeds[`see.${name}`] = await encoder.see(picture, choices.get(name)!, call);
+      return this.program.run(feeds, call);
+    });
+    return seen.rows!;
+  }
+
+  async prepare(): Promise<void> {
+    for (const encoder of this.encoders.values()) await encoder.prepare();
+    await this.program.prepare();
+  }
+
+  async release(): Promise<void> {
+    await this.program.release();
+    await this.opener.release();
+  }
+}
+
+/** When a question is asked nothing is dropped by chance. */
+const undropped = { dropout: 0 };
