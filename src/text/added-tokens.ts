@@ -1,6 +1,7 @@
 /** @file Tokens that are found in a text before anything else looks at it. */
 
 import type { TokenId } from "./byte-pairs.js";
+import { Trie } from "./trie.js";
 
 /** A token beside the model's own vocabulary, as tokenizer.json describes it. */
 export interface AddedToken {
@@ -28,23 +29,27 @@ export interface Section {
 
 /** Splits texts at tokens: leftmost first, of those that begin together the longest. */
 export class TokenSplitter {
-  readonly #pattern: RegExp | undefined;
-  readonly #tokens: ReadonlyMap<string, AddedToken>;
+  readonly #tokens: readonly AddedToken[];
+  readonly #spellings: Trie | undefined;
 
   constructor(tokens: Iterable<readonly [spelling: string, token: AddedToken]>) {
-    this.#tokens = new Map([...tokens].filter(([spelling]) => spelling !== ""));
-    const longestFirst = [...this.#tokens.keys()].sort((a, b) => b.length - a.length);
-    this.#pattern =
-      longestFirst.length === 0 ? undefined : new RegExp(longestFirst.map(escaped).join("|"), "gu");
+    const spelt = [...tokens].filter(([spelling]) => spelling !== "");
+    this.#tokens = spelt.map(([, token]) => token);
+    this.#spellings = spelt.length === 0 ? undefined : new Trie(spelt.map(([spelling], i) => [spelling, i]));
   }
 
   /** The parts of a text in order; empty ones are left out. */
   *split(text: string): Generator<Section> {
     let at = 0;
-    for (const match of this.#pattern ? text.matchAll(this.#pattern) : []) {
-      const token = this.#tokens.get(match[0])!;
-      let start = match.index;
-      let end = start + match[0].length;
+    for (let place = 0; this.#spellings && place < text.length; ) {
+      const found = this.#spellings.longest(text, place);
+      if (!found) {
+        place++;
+        continue;
+      }
+      const token = this.#tokens[found.value]!;
+      let [start, end] = [place, found.end];
+      place = end;
       if (
         token.singleWord &&
         (isWord(text.slice(Math.max(0, start - 2), start), -1) || isWord(text.slice(end, end + 2), 0))
@@ -55,7 +60,7 @@ export class TokenSplitter {
       if (token.rstrip) while (end < text.length && /\p{White_Space}/u.test(text[end]!)) end++;
       if (at < start) yield { text: text.slice(at, start), start: at };
       yield { text: text.slice(start, end), start, token };
-      at = end;
+      at = place = end;
     }
     if (at < text.length) yield { text: text.slice(at), start: at };
   }
@@ -64,9 +69,4 @@ export class TokenSplitter {
 /** Whether the first or the last character is part of a word. */
 function isWord(text: string, at: 0 | -1): boolean {
   return /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u.test([...text].at(at) ?? "");
-}
-
-/** A text as a regular expression that matches it alone. */
-export function escaped(text: string): string {
-  return text.replace(/[^\p{L}\p{N}]/gu, (sign) => `\\u{${sign.codePointAt(0)!.toString(16)}}`);
 }

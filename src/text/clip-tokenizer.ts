@@ -1,7 +1,6 @@
 /** @file CLIP's tokenizer, as transformers' `CLIPTokenizer` (the text encoders of Stable Diffusion). */
 
 import { misuse } from "../tensor/index.js";
-import { escaped } from "./added-tokens.js";
 import { byteCharacters, type Merge, MergeTable, type TokenId, tokenBytes } from "./byte-pairs.js";
 import { lowerCase, normalForm } from "./unicode.js";
 
@@ -201,3 +200,8 @@ const clipPieces =
   /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu;
 /** GPT-2's split, which the byte-level step applies once more: it takes the two marks apart when they are no tokens. */
 const byteLevelPieces = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}+|[^\p{White_Space}\p{L}\p{N}]+/gu;
+
+/** A text as a regular expression that matches it alone. */
+function escaped(text: string): string {
+  return text.replace(/[^\p{L}\p{N}]/gu, (sign) => `\\u{${sign.codePointAt(0)!.toString(16)}}`);
+}

@@ -1,6 +1,6 @@
 /** @file Reads a language model's tokenizer from the files of its folder. */
 
-import { failure } from "../tensor/index.js";
+import { DiffsightError, failure } from "../tensor/index.js";
 import { tokenizerFromSentencePiece } from "./sentencepiece.js";
 import type { Tokenizer } from "./tokenizer.js";
 import { readTokenizerConfig } from "./tokenizer-config.js";
@@ -21,7 +21,8 @@ export type TokenizerFile = (typeof tokenizerFiles)[number];
 export type TokenizerContents = Readonly<Partial<Record<TokenizerFile, string | Uint8Array>>>;
 
 /**
- * A tokenizer from tokenizer.json, or else from SentencePiece's tokenizer.model; the other files are optional.
+ * A tokenizer from tokenizer.json, or from SentencePiece's tokenizer.model where there is no other or it has parts that are
+ * not known here; the other files are optional.
  * @throws FILE_MISSING, FILE_CORRUPT, TOKENIZER_UNSUPPORTED naming the file
  */
 export async function readTokenizer(files: TokenizerContents): Promise<Tokenizer> {
@@ -35,8 +36,15 @@ export async function readTokenizer(files: TokenizerContents): Promise<Tokenizer
     "added_tokens.json": text("added_tokens.json"),
   });
   const json = text("tokenizer.json");
-  if (json !== undefined) return tokenizerFromJson(json, config);
   const model = files["tokenizer.model"];
+  if (json !== undefined) {
+    try {
+      return await tokenizerFromJson(json, config);
+    } catch (error) {
+      const isUnsupported = error instanceof DiffsightError && error.code === "TOKENIZER_UNSUPPORTED";
+      if (typeof model !== "object" || !isUnsupported) throw error;
+    }
+  }
   if (typeof model === "object") return tokenizerFromSentencePiece(model, config);
   throw failure("FILE_MISSING", "The tokenizer has neither tokenizer.json nor tokenizer.model.");
 }

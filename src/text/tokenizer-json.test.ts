@@ -1,5 +1,6 @@
 /** @file tokenizer.json: what is refused, and broken files. */
 
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DiffsightError } from "../tensor/index.js";
@@ -45,6 +46,13 @@ describe("tokenizer.json", () => {
     ["an id that is none", { added_tokens: [{ id: -1, content: "<s>" }] }, /"<s>" has id -1/],
   ])("is refused with a reason: %s", async (_, part, error) => {
     await expect(read({ ...json, ...part })).rejects.toThrow(error);
+  });
+
+  it("gives way to tokenizer.model where it has parts that are not known", async () => {
+    const model = readFileSync(new URL("../../test/golden/tokenizer-own/pairs.model", import.meta.url));
+    const normalizer = { type: "Precompiled" };
+    const files = { "tokenizer.json": JSON.stringify({ ...json, normalizer }), "tokenizer.model": model };
+    expect((await readTokenizer(files)).size).toBe(640);
   });
 
   it("is needed, or tokenizer.model", async () => {

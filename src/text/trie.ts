@@ -36,6 +36,8 @@ export class Trie {
 
   /** The longest entry that begins at `start`. */
   longest(text: string, start: number): Found | undefined {
+    // Most places of a text begin no entry.
+    if (!this.#next.has(text.charCodeAt(start))) return undefined;
     let longest: Found | undefined;
     for (const found of this.prefixes(text, start)) longest = found;
     return longest;
