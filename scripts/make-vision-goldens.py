@@ -1,6 +1,7 @@
 """Makes test/golden/vision-more: vision encoders that the other goldens do not hold (DINOv2 with registers and a gated
 feed-forward, SigLIP at other sizes, features of several layers) and image processors of each kind, run by transformers;
-and test/golden/fusion: cross-attention, transformer layers and resampling by torch. Offline, seeded, seconds.
+test/golden/fusion: cross-attention, transformer layers and resampling by torch; and test/golden/pipeline-llava: a whole
+LlavaForConditionalGeneration with the tokenizer of test/golden/tokenizer-own. Offline, seeded, seconds.
 
 Tolerance of a tensor: max(16 d, 3e-5 rms, 1e-7), with d the largest difference between fp32 and fp64.
 
@@ -15,13 +16,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
+from tokenizers import AddedToken, Tokenizer
 from transformers import (
+    CLIPVisionConfig,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
     SiglipVisionConfig,
     SiglipVisionModel,
 )
+from safetensors.torch import save_file
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -221,7 +229,125 @@ def fusion():
     cases.save()
 
 
+# LLaVA
+
+
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+    "and polite answers to the user's questions."
+)
+
+
+def write(path, value):
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def special(tokens):
+    return {
+        str(i): {"content": text, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+        for i, text in tokens.items()
+    }
+
+
+def published(key):
+    """A tensor's name as files from before transformers 4.52 have it."""
+    key = key.replace("model.language_model.", "language_model.model.").replace("lm_head", "language_model.lm_head")
+    key = key.replace("model.vision_tower.", "vision_tower.").replace("model.multi_modal_projector", "multi_modal_projector")
+    return key if ".vision_model." in key else key.replace("vision_tower.", "vision_tower.vision_model.")
+
+
+def pipeline_llava():
+    cases = Cases("pipeline-llava")
+    tokenizer = Tokenizer.from_file(str(GOLDEN / "tokenizer-own" / "llama.json"))
+    tokenizer.add_special_tokens([AddedToken("<pad>", special=True, normalized=False)])
+    tokenizer.save(str(cases.path / "tokenizer.json"))
+    image_token, pad = tokenizer.token_to_id("<image>"), tokenizer.token_to_id("<pad>")
+    write(cases.path / "tokenizer_config.json", {
+        "add_bos_token": True, "add_eos_token": False,
+        "added_tokens_decoder": special({0: "<unk>", 1: "<s>", 2: "</s>", image_token: "<image>", pad: "<pad>"}),
+        "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "legacy": True,
+        "clean_up_tokenization_spaces": False, "model_max_length": 2048, "tokenizer_class": "LlamaTokenizer",
+    })
+    model = LlavaForConditionalGeneration(LlavaConfig(
+        text_config=LlamaConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
+            vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=512, rms_norm_eps=1e-5, pad_token_id=pad,
+        ),
+        vision_config=CLIPVisionConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=28, patch_size=7,
+            projection_dim=24,
+        ),
+        image_token_index=image_token, vision_feature_layer=-2, image_seq_length=16,
+        attn_implementation="eager",
+    ))
+    model.generation_config.pad_token_id = pad
+    model.generation_config.eos_token_id = None
+    randomize(model, 13)
+    model.model.language_model.embed_tokens.weight.mul_(3)
+    model.lm_head.weight.mul_(4)
+    text = {**model.config.text_config.to_dict(), "rope_theta": 10000.0, "bos_token_id": 1, "eos_token_id": 2}
+    text = {key: value for key, value in text.items() if key not in ("rope_parameters", "dtype", "transformers_version")}
+    vision = model.config.vision_config.to_dict()
+    write(cases.path / "config.json", {
+        "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "image_token_index": image_token,
+        "image_seq_length": 16, "projector_hidden_act": "gelu", "vision_feature_layer": -2,
+        "vision_feature_select_strategy": "default", "torch_dtype": "float16", "text_config": text,
+        "vision_config": {key: value for key, value in vision.items() if key not in ("dtype", "transformers_version")},
+    })
+    write(cases.path / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": pad})
+    state = {published(key): value.half().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, cases.path / "model.safetensors", metadata={"format": "pt"})
+    write(cases.path / "preprocessor_config.json", {
+        "image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor", "do_center_crop": True,
+        "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True, "resample": 3,
+        "rescale_factor": 1 / 255, "crop_size": {"height": 28, "width": 28}, "size": {"shortest_edge": 28},
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+    })
+    for name, width, height, seed in [("q.png", 96, 64, 1), ("r.png", 50, 90, 2)]:
+        goldens.picture(cases.path / "images" / name, width, height, seed)
+    asked = [
+        ("q.png", "crop", ["What is in the image?"]),
+        ("r.png", "crop", ["Is the red dog left of the white cat?"]),
+        ("q.png", "pad", ["How many dogs are there? Answer with a number."]),
+        ("r.png", "pad", ["Which way is it facing?", "Left.", "Is it night?"]),
+    ]
+    margin = float("inf")
+    for i, (file, fit, turns) in enumerate(asked):
+        image = Image.open(cases.path / "images" / file).convert("RGB")
+        sized = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
+        processor = LlavaImageProcessorPil(**sized, do_pad=True) if fit == "pad" else CLIPImageProcessorPil(**sized)
+        pixels = torch.from_numpy(np.stack(processor(image, return_tensors="np")["pixel_values"]))
+        prompt = f"{SYSTEM} USER: <image>\n{turns[0]} ASSISTANT:"
+        for answer, question in zip(turns[1::2], turns[2::2]):
+            prompt += f" {answer}</s>USER: {question} ASSISTANT:"
+        ids = tokenizer.encode(prompt).ids
+        whole = [token for one in ids for token in ([one] * 16 if one == image_token else [one])]
+
+        def run(model):
+            dtype = next(model.parameters()).dtype
+            given = torch.tensor([whole])
+            out = model.generate(
+                input_ids=given, attention_mask=torch.ones_like(given), pixel_values=pixels.to(dtype), max_new_tokens=12,
+                min_new_tokens=12, do_sample=False, output_logits=True, return_dict_in_generate=True,
+            )
+            features = model.model.get_image_features(pixel_values=pixels.to(dtype)).pooler_output
+            features = torch.stack(list(features)) if not torch.is_tensor(features) else features
+            return {"new_logits": torch.stack(out.logits, 1), "image_features": features, "sequences": out.sequences}
+
+        outputs = both(run, model)
+        sequences = outputs.pop("sequences")[0]
+        top = outputs["new_logits"][0].topk(2, -1).values
+        margin = min(margin, (top[..., 0] - top[..., 1]).min().item())
+        new = sequences[0, len(whole):].tolist()
+        cases.add(f"case{i}", "image file + question -> greedy answer of 12 tokens", {
+            "image": file, "fit": fit, "turns": turns, "prompt": prompt, "prompt_ids": ids, "new_token_ids": new,
+            "text": tokenizer.decode(new),
+        }, outputs, {"pixel_values": pixels})
+    print(f"smallest margin {margin:.3f}")
+    cases.save()
+
+
 if __name__ == "__main__":
-    made = {f.__name__.replace("_", "-"): f for f in [vision_more, fusion]}
+    made = {f.__name__.replace("_", "-"): f for f in [vision_more, fusion, pipeline_llava]}
     for wanted in sys.argv[1:] or made:
         made[wanted]()
