@@ -29,81 +29,123 @@ const singular = new Map(
 const attributes = new Set([...Object.keys(colours), ...Object.keys(states), ...numbers]);
 const articles = new Set(["a", "an"]);
 
-/** Words of a relation, of a viewpoint: the longest first, so that "in front of" is not "in". */
-const phrases = (table: Readonly<Record<string, { words: string }>>) =>
+/** The words of a table's phrases, the longest first, so that "in front of" is not "in". */
+const phrases = (table: Readonly<Record<string, { words: string }>>, before = "") =>
   Object.values(table)
-    .map(({ words }) => words.split(" "))
+    .map(({ words }) => (before + words).split(" "))
     .sort((a, b) => b.length - a.length);
+
 const relationPhrases = phrases(relations);
-const viewPhrases = phrases(views);
-const facingPhrases = phrases(facings);
+/** What is told of a thing behind its name. */
+const asides = [
+  ["with", "a", "hat"],
+  ["with", "no", "hat"],
+  ...phrases(facings, "facing "),
+  ...phrases(views, "seen "),
+];
 
 /**
  * What a caption claims, each claim once. Words that the grammar has no place for are passed over, so that any text has
  * its tuples.
  */
 export function captionTuples(caption: string): CaptionTuple[] {
-  const words = captionWords(caption);
-  const tuples = new Map<string, CaptionTuple>();
-  const claim = (...tuple: string[]): void => void tuples.set(tuple.join("|"), tuple);
-  const startsWith = (at: number, phrase: readonly string[]) =>
-    phrase.every((word, i) => words[at + i] === word);
-  const find = (list: readonly (readonly string[])[], at: number) => list.find((one) => startsWith(at, one));
+  return new ClaimReader(captionWords(caption)).read();
+}
 
-  let thing: string | undefined;
-  let relation: string | undefined;
-  let pending: string[] = [];
-  for (let at = 0; at < words.length; ) {
-    const word = words[at]!;
-    const next = words[at + 1];
-    const noun = singular.get(word);
-    // 1. Where it is; a square is a place here, and a table's shape elsewhere
-    if (word === "in" && next === "the" && words[at + 2]! in places) {
-      claim("in", words[at + 2]!);
-      at += 3;
-    } else if (thing && word === "with" && startsWith(at + 1, ["a", "hat"])) {
-      claim(thing, "with a hat");
-      at += 3;
-    } else if (thing && word === "with" && startsWith(at + 1, ["no", "hat"])) {
-      claim(thing, "with no hat");
-      at += 3;
-    } else if (thing && word === "facing" && find(facingPhrases, at + 1)) {
-      const phrase = find(facingPhrases, at + 1)!;
-      claim(thing, `facing ${phrase.join(" ")}`);
-      at += 1 + phrase.length;
-    } else if (thing && word === "seen" && find(viewPhrases, at + 1)) {
-      const phrase = find(viewPhrases, at + 1)!;
-      claim(thing, `seen ${phrase.join(" ")}`);
-      at += 1 + phrase.length;
-    } else if (thing && word === "that" && next === "says" && words[at + 2] !== undefined) {
-      claim(thing, `says ${words[at + 2]}`);
-      at += 3;
-    } else if (word === "no" && next !== undefined && singular.has(next)) {
-      claim("no", singular.get(next)!);
-      pending = [];
-      at += 2;
-    }
-    // 2. A thing, with what was said before it
-    else if (noun) {
-      claim(noun);
-      for (const attribute of pending) claim(noun, attribute);
-      if (relation && thing) claim(thing, relation, noun);
-      [thing, relation, pending] = [noun, undefined, []];
-      at += 1;
-    } else if (attributes.has(word)) {
-      pending.push(word);
-      at += 1;
-    } else if (thing && find(relationPhrases, at)) {
-      const phrase = find(relationPhrases, at)!;
-      relation = phrase.join(" ");
-      at += phrase.length;
-    } else {
-      if (!articles.has(word)) pending = [];
-      if (word === "and") relation = undefined;
-      at += 1;
-    }
+/** Reads from left to right; each step says how many words it has used, 0 when it is not its turn. */
+class ClaimReader {
+  readonly #words: readonly string[];
+  readonly #claims = new Map<string, CaptionTuple>();
+  /** The thing that was named last, how it stands to the next, and what has been said of the next. */
+  #thing: string | undefined;
+  #relation: string | undefined;
+  #attributes: string[] = [];
+
+  constructor(words: readonly string[]) {
+    this.#words = words;
   }
-  return [...tuples.values()];
+
+  read(): CaptionTuple[] {
+    for (let at = 0; at < this.#words.length; ) {
+      at +=
+        this.#place(at) ||
+        this.#aside(at) ||
+        this.#absence(at) ||
+        this.#noun(at) ||
+        this.#attribute(at) ||
+        this.#relate(at) ||
+        this.#pass(at);
+    }
+    return [...this.#claims.values()];
+  }
+
+  #claim(...tuple: string[]): void {
+    this.#claims.set(tuple.join("|"), tuple);
+  }
+
+  #startsWith(at: number, phrase: readonly string[]): boolean {
+    return phrase.every((word, i) => this.#words[at + i] === word);
+  }
+
+  /** A square is a place here, and a table's shape elsewhere. */
+  #place(at: number): number {
+    const place = this.#words[at + 2];
+    if (!this.#startsWith(at, ["in", "the"]) || place === undefined || !Object.hasOwn(places, place))
+      return 0;
+    this.#claim("in", place);
+    return 3;
+  }
+
+  #aside(at: number): number {
+    if (this.#thing === undefined) return 0;
+    const said = this.#words[at + 2];
+    if (this.#startsWith(at, ["that", "says"]) && said !== undefined) {
+      this.#claim(this.#thing, `says ${said}`);
+      return 3;
+    }
+    const phrase = asides.find((one) => this.#startsWith(at, one));
+    if (phrase) this.#claim(this.#thing, phrase.join(" "));
+    return phrase?.length ?? 0;
+  }
+
+  #absence(at: number): number {
+    const noun = singular.get(this.#words[at + 1] ?? "");
+    if (this.#words[at] !== "no" || noun === undefined) return 0;
+    this.#claim("no", noun);
+    this.#attributes = [];
+    return 2;
+  }
+
+  #noun(at: number): number {
+    const noun = singular.get(this.#words[at]!);
+    if (noun === undefined) return 0;
+    this.#claim(noun);
+    for (const attribute of this.#attributes) this.#claim(noun, attribute);
+    if (this.#relation !== undefined && this.#thing !== undefined)
+      this.#claim(this.#thing, this.#relation, noun);
+    [this.#thing, this.#relation, this.#attributes] = [noun, undefined, []];
+    return 1;
+  }
+
+  #attribute(at: number): number {
+    if (!attributes.has(this.#words[at]!)) return 0;
+    this.#attributes.push(this.#words[at]!);
+    return 1;
+  }
+
+  #relate(at: number): number {
+    const phrase = relationPhrases.find((one) => this.#startsWith(at, one));
+    if (!phrase || this.#thing === undefined) return 0;
+    this.#relation = phrase.join(" ");
+    return phrase.length;
+  }
+
+  #pass(at: number): number {
+    const word = this.#words[at]!;
+    if (!articles.has(word)) this.#attributes = [];
+    if (word === "and") this.#relation = undefined;
+    return 1;
+  }
 }
 
 /**

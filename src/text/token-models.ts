@@ -103,6 +103,7 @@ const unknownPenalty = 10;
 export class UnigramModel implements TokenModel {
   readonly #options: UnigramOptions;
   readonly #trie: Trie;
+  readonly #scores: readonly number[];
   readonly #unknownScore: number;
 
   constructor(options: UnigramOptions) {
@@ -120,8 +121,6 @@ export class UnigramModel implements TokenModel {
     );
     this.#trie = new Trie(pieces.map(({ text }, index) => [text, index]));
   }
-
-  readonly #scores: readonly number[];
 
   encode(piece: string): readonly TokenId[] {
     const { pieces, unknown, round } = this.#options;
