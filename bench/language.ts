@@ -62,6 +62,8 @@ interface Options {
 export interface LanguageSpeed {
   work: "read" | "speak";
   tokens: number;
+  /** Weights that share a scale, where they are of 4 bits. */
+  block?: number;
   /** Seconds of all tokens, with few and with many of the layers. */
   ours: readonly [Summary, Summary];
   peer?: readonly [Summary, Summary];
@@ -77,8 +79,8 @@ function whole([few, many]: readonly [Summary, Summary], layers: Shape["layers"]
   return many.median + (layers[2] - layers[1]) * each;
 }
 
-/** Quantised as llama.cpp's Q4_0: 4 bits in blocks of 32. */
-const quantization = { bits: 4, block: 32 } as const;
+/** Weights that share a scale: as in llama.cpp's Q4_0, and as many as take no more bits than its, whose scales are of f16. */
+const blocks = [32, 64] as const;
 
 export async function compareLanguage(
   name: LanguageShapeName,
@@ -86,12 +88,15 @@ export async function compareLanguage(
 ): Promise<{ speeds: LanguageSpeed[]; bandwidth: number }> {
   const shape: Shape = languageShapes[name];
   const folder = await writeModel(path.join(options.folder, `${name}-f32`), shape, options);
-  const few = path.join(options.folder, `${name}-4bit`);
-  if (!existsSync(few)) {
-    options.note(`quantising ${few}`);
-    await quantizeLanguageModel(await openModel(folder), few, quantization);
+  const speeds = [await read(folder, shape, options)];
+  for (const block of blocks) {
+    const few = path.join(options.folder, `${name}-4bit-${block}`);
+    if (!existsSync(few)) {
+      options.note(`quantising ${few}`);
+      await quantizeLanguageModel(await openModel(folder), few, { bits: 4, block });
+    }
+    speeds.push(await speak(folder, few, block, shape, options));
   }
-  const speeds = [await read(folder, shape, options), await speak(folder, few, shape, options)];
   return { speeds, bandwidth: await bandwidth(options) };
 }
 
@@ -168,7 +173,13 @@ async function read(folder: string, shape: Shape, options: Options): Promise<Lan
   return { work: "read", tokens: shape.read, ...found, bytes: 0, target: { atLeast: 1, aim: 1.2 } };
 }
 
-async function speak(folder: string, few: string, shape: Shape, options: Options): Promise<LanguageSpeed> {
+async function speak(
+  folder: string,
+  few: string,
+  block: number,
+  shape: Shape,
+  options: Options,
+): Promise<LanguageSpeed> {
   const prompt = [ids(shape.context, shape)];
   const run = async (model: LanguageModel) => {
     using context = await model.read(prompt);
@@ -189,7 +200,7 @@ async function speak(folder: string, few: string, shape: Shape, options: Options
     }, 0);
   const layer = bytesOf(/^model\.layers\.0\./);
   const bytes = layer * shape.layers[2] + bytesOf(/^lm_head\./);
-  return { work: "speak", tokens: shape.said, ...found, bytes, target: { atLeast: 0.9, aim: 1 } };
+  return { work: "speak", tokens: shape.said, block, ...found, bytes, target: { atLeast: 0.9, aim: 1 } };
 }
 
 /** Bytes a second that a product of one row reads of a matrix far larger than any cache. */
@@ -213,12 +224,14 @@ export function writeLanguage(
   { speeds, bandwidth }: { speeds: readonly LanguageSpeed[]; bandwidth: number },
 ): string {
   const { layers }: Shape = languageShapes[name];
-  const rows = speeds.map(({ work, tokens, ours, peer, way, bytes, target }) => {
+  const rows = speeds.map(({ work, tokens, block, ours, peer, way, bytes, target }) => {
     const [own, other] = [whole(ours, layers) / tokens, peer && whole(peer, layers) / tokens];
     const share = bytes > 0 ? `${((100 * bytes) / own / bandwidth).toFixed(0)} %` : "";
     const each = ([, many]: readonly [Summary, Summary]) => duration(many.median / tokens);
     return [
-      work === "read" ? `reading ${tokens} tokens, f32` : `speaking ${tokens} tokens, 4 bits`,
+      work === "read"
+        ? `reading ${tokens} tokens, f32`
+        : `speaking ${tokens} tokens, 4 bits in blocks of ${block}`,
       each(ours),
       duration(own),
       share,

@@ -14,17 +14,17 @@ import json
 import os
 import sys
 import time
+from importlib.metadata import version
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import gguf
-import llama_cpp
 import numpy as np
 import torch
 import transformers
 from safetensors import safe_open
 
 transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
 
 state = {}
 
@@ -55,6 +55,8 @@ def turned(weight, heads):
 
 
 def write_gguf(folder, layers):
+    import gguf
+
     path = os.path.join(folder, f"q4_0-{layers}.gguf")
     if os.path.exists(path):
         return path
@@ -107,6 +109,9 @@ def write_gguf(folder, layers):
 
 class LlamaCpp:
     def __init__(self, path, context, threads):
+        import llama_cpp
+
+        self.library = llama_cpp
         quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
         self.quiet = quiet  # kept: C calls it as long as the library lives
         llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
@@ -122,16 +127,16 @@ class LlamaCpp:
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
 
     def decode(self, ids):
-        tokens = (llama_cpp.llama_token * len(ids))(*ids)
-        if llama_cpp.llama_decode(self.context, llama_cpp.llama_batch_get_one(tokens, len(ids))):
+        tokens = (self.library.llama_token * len(ids))(*ids)
+        if self.library.llama_decode(self.context, self.library.llama_batch_get_one(tokens, len(ids))):
             raise RuntimeError("llama_decode failed")
 
     def best(self):
-        scores = llama_cpp.llama_get_logits_ith(self.context, -1)
+        scores = self.library.llama_get_logits_ith(self.context, -1)
         return int(np.ctypeslib.as_array(scores, (self.vocabulary,)).argmax())
 
     def speak(self, context, said):
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
+        self.library.llama_memory_clear(self.library.llama_get_memory(self.context), True)
         self.decode(token_ids(context, self.vocabulary))
         token = self.best()
         start = time.perf_counter()
@@ -141,8 +146,8 @@ class LlamaCpp:
         return time.perf_counter() - start
 
     def close(self):
-        llama_cpp.llama_free(self.context)
-        llama_cpp.llama_model_free(self.model)
+        self.library.llama_free(self.context)
+        self.library.llama_model_free(self.model)
 
 
 def prepare(request):
@@ -167,9 +172,9 @@ def answer(request):
     if call == "open":
         state["threads"] = request["threads"]
         torch.set_num_threads(request["threads"])
-        modules = {"torch": torch, "transformers": transformers, "llama-cpp-python": llama_cpp}
+        names = ("torch", "transformers", "llama-cpp-python")
         return {
-            "versions": {name: module.__version__ for name, module in modules.items()},
+            "versions": {name: version(name) for name in names},
             "threads": torch.get_num_threads(),
             "capability": torch.backends.cpu.get_cpu_capability(),
         }

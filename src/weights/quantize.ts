@@ -119,9 +119,11 @@ function quantizeBlock(
   return { scale, error, size };
 }
 
+/** The nearest whole number from `least` to its opposite's neighbour. */
 function rounded(x: number, least: number): number {
-  const whole = Math.round(x);
-  return whole < least ? least : whole > -least - 1 ? -least - 1 : whole;
+  // Whole parts are cut by bits, several times as fast as Math.round.
+  const fromLeast = (x - least + 0.5) | 0;
+  return (fromLeast < 0 ? 0 : fromLeast > -2 * least - 1 ? -2 * least - 1 : fromLeast) + least;
 }
 
 function pack(wholes: Int8Array, bits: 4 | 8, to: Uint8Array): void {
