@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { accuracy, type ProbePlan, pairAccuracy, runProbes, tokensOf } from "../src/evaluation/index.js";
+import { accuracy, type ProbePlan, pairAccuracy, runProbes } from "../src/evaluation/index.js";
 import { clipLayout, initialise } from "../src/models/index.js";
 import { encodeSafetensors, Tensor, TorchGenerator } from "../src/tensor/index.js";
+import { tokensOf } from "../src/training/index.js";
 
 const model = fileURLToPath(new URL("../assets/micro/sd", import.meta.url));
 

@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { StoreWriter, writeShard } from "../src/data/index.js";
 import {
   type Answer,
-  type AskedRow,
   accuracy,
   comparePatterns,
   type HeadConfig,
@@ -15,6 +14,7 @@ import {
   probe,
 } from "../src/evaluation/index.js";
 import { Tensor, TorchGenerator } from "../src/tensor/index.js";
+import type { AskedRow } from "../src/training/index.js";
 
 const tokens = 4;
 const channels = 6;

@@ -2,9 +2,17 @@
 
 export * from "./curve.js";
 export { estimateStage, type StageEstimate } from "./estimate.js";
+export { type AskedRow, askedSchema, type Question, sceneSchema } from "./lines.js";
 export { modelFolder } from "./make-export.js";
 export * from "./order.js";
 export * from "./producer.js";
+export {
+  asksEach,
+  type FeaturesConfig,
+  featuresSchema,
+  plannedRows,
+  tokensOf,
+} from "./producers/features.js";
 export * from "./recipe.js";
 export { builtIn, type Registry } from "./registry.js";
 export * from "./run-recipe.js";

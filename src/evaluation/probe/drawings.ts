@@ -4,8 +4,7 @@ import { z } from "zod";
 import { hashFolder } from "../../data/index.js";
 import { DiffusionEncoder } from "../../diffusion/index.js";
 import { Tensor } from "../../tensor/index.js";
-import { defineProducer, roles } from "../../training/index.js";
-import { sceneSchema } from "./rows.js";
+import { defineProducer, roles, sceneSchema } from "../../training/index.js";
 
 export const drawingsSchema = z.strictObject({
   /** Folder or id of a pipeline. */

@@ -15,7 +15,7 @@ import { type PixelsConfig, PixelsReader, pixelsInputs, pixelsNetwork, pixelsSch
 import { type Judged, judged, type ProbeScenes, recipeOf, sceneStages } from "./plan.js";
 import { type Answer, answersBy } from "./probe.js";
 import { probeRegistry } from "./registry.js";
-import { worldWords } from "./rows.js";
+import { worldWords } from "./words.js";
 
 /** Every scene that the embedded models learn from. */
 export const pixelsScenes = 98_304;

@@ -4,9 +4,13 @@ import type { z } from "zod";
 import { Store } from "../../data/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
+  askedSchema,
+  asksEach,
+  type featuresSchema,
   isTraining,
   type PlannedStage,
   parseRecipe,
+  plannedRows,
   planStages,
   type Recipe,
   type RunOptions,
@@ -15,11 +19,9 @@ import {
   type Settings,
 } from "../../training/index.js";
 import { type BlindPair, blindPairs } from "../blind.js";
-import { asksEach, type featuresSchema, plannedRows } from "./features.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
 import { probeRegistry } from "./registry.js";
-import { askedSchema, worldWords } from "./rows.js";
 import {
   type Alikeness,
   alikeness,
@@ -27,6 +29,7 @@ import {
   featureStatistics,
   statisticsRows,
 } from "./statistics.js";
+import { worldWords } from "./words.js";
 
 /** How many pictures there are of each kind. */
 export interface ProbeScenes {

@@ -8,5 +8,5 @@ const module = (name: string) =>
 /** What recipes of probes can name, beside all that others can. */
 export const probeRegistry: Registry = {
   tasks: { ...builtIn.tasks, probe: module("task"), pixels: module("pixels") },
-  producers: { ...builtIn.producers, features: module("features"), drawings: module("drawings") },
+  producers: { ...builtIn.producers, drawings: module("drawings") },
 };

@@ -2,14 +2,13 @@
 
 import { Store } from "../../data/index.js";
 import { contactSheet, encodePng, enlarged, type RgbImage } from "../../image/index.js";
-import { picturesOf } from "../../training/index.js";
+import { picturesOf, sceneSchema } from "../../training/index.js";
 import { dotChart } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
 import { percent, reportPage, shown, table } from "../report/html.js";
 import type { PixelsOutcome } from "./pixels-plan.js";
 import { type Accuracy, accuracy, pairAccuracy } from "./probe.js";
 import type { ProbeReport } from "./report.js";
-import { sceneSchema } from "./rows.js";
 
 const patternsOf = (sets: Readonly<Record<string, Accuracy>>) => [
   ...new Set(Object.values(sets).flatMap(({ patterns }) => Object.keys(patterns))),

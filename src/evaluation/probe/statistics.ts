@@ -2,9 +2,9 @@
 
 import type { Store } from "../../data/index.js";
 import { Tensor } from "../../tensor/index.js";
+import { askedSchema } from "../../training/index.js";
 import { ckaMatrix, cosine, normStatistics } from "../similarity.js";
 import { type Estimate, meanOf } from "../statistics.js";
-import { askedSchema } from "./rows.js";
 
 /** Pictures that alignments and lengths are taken from. */
 export const statisticsRows = 256;

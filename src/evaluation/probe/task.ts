@@ -5,7 +5,7 @@ import type { Store, Stores } from "../../data/index.js";
 import { crossEntropy, input, mean, reshape } from "../../graph/index.js";
 import { initialise } from "../../models/index.js";
 import { failure, formatDims, misuse, Tensor } from "../../tensor/index.js";
-import { defineTask } from "../../training/index.js";
+import { type AskedRow, askedSchema, defineTask, type Question } from "../../training/index.js";
 import {
   bagOfWords,
   type ChannelScale,
@@ -17,7 +17,6 @@ import {
   standardised,
   wordIndex,
 } from "./head.js";
-import { type AskedRow, askedSchema, type Question } from "./rows.js";
 
 /** Rows that tell how large the features are. */
 const scaleRows = 512;

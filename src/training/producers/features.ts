@@ -18,9 +18,10 @@ import {
   visionPatches,
 } from "../../models/index.js";
 import { formatDims, misuse, Tensor } from "../../tensor/index.js";
-import { defineProducer, type Production } from "../../training/index.js";
 import { openModel, Scope } from "../../weights/index.js";
-import { type AskedRow, sceneSchema } from "./rows.js";
+import { type AskedRow, sceneSchema } from "../lines.js";
+import { defineProducer, type Production } from "../producer.js";
+import { stacked } from "../tasks/pictures.js";
 import { withUntrainedUnet } from "./untrained.js";
 
 const model = z.string().min(1);
@@ -273,17 +274,10 @@ export const producer = defineProducer<FeaturesConfig>({
       async make(from, to) {
         const made: Awaited<ReturnType<typeof seeAt>>[] = [];
         for (let i = from; i < to; i++) made.push(await seeAt(planned[i]!));
-        const stackedColumn = (name: string) => {
-          const { dims } = columns[name]!;
-          const all = Tensor.f32([made.length, ...dims]);
-          const size = all.size / made.length;
-          made.forEach(({ seen }, i) => {
-            (all.data as Float32Array).set(seen[name]!.toFloat32(), i * size);
-          });
-          return all.to("f16");
-        };
+        const column = (name: string) =>
+          stacked(made.map(({ seen }) => seen[name]!.reshape([1, ...columns[name]!.dims]))).to("f16");
         return {
-          columns: Object.fromEntries(Object.keys(columns).map((name) => [name, stackedColumn(name)])),
+          columns: Object.fromEntries(Object.keys(columns).map((name) => [name, column(name)])),
           lines: made.map(({ line }) => line),
         };
       },

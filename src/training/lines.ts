@@ -1,7 +1,6 @@
-/** @file What is asked about a row of features. */
+/** @file What the lines of stores say and ask of their pictures. */
 
 import { z } from "zod";
-import { vocabulary } from "../../diorama/index.js";
 
 const questionSchema = z.object({
   pattern: z.string(),
@@ -27,8 +26,3 @@ export type AskedRow = z.infer<typeof askedSchema>;
 export const sceneSchema = askedSchema.extend({
   captions: z.object({ loose: z.string(), full: z.string() }),
 });
-
-/** The embedded world's words as heads count them: letters and digits alone. */
-export const worldWords: readonly string[] = [
-  ...new Set(vocabulary.flatMap((word) => word.toLowerCase().match(/[a-z0-9]+/g) ?? [])),
-];
