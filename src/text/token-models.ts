@@ -40,11 +40,18 @@ export interface BytePairOptions extends UnknownRule {
   frozen?: Trie;
 }
 
+/**
+ * How many characters are remembered: of a piece, so that a conversation that grows is encoded turn by turn, and of all.
+ */
+const cached = { piece: 2 ** 14, all: 2 ** 20 };
+
 /** Byte-pair encoding over characters (Sennrich et al. 2016). */
 export class BytePairModel implements TokenModel {
   readonly #options: BytePairOptions;
   readonly #merges: MergeTable;
   readonly #cache = new Map<string, readonly TokenId[]>();
+  /** Characters of all pieces in the cache. */
+  #cached = 0;
 
   constructor(options: BytePairOptions) {
     this.#options = options;
@@ -55,8 +62,12 @@ export class BytePairModel implements TokenModel {
     const known = this.#cache.get(piece);
     if (known) return known;
     const ids = this.#encode(piece);
-    if (piece.length <= 64) {
-      if (this.#cache.size >= 10_000) this.#cache.clear();
+    if (piece.length <= cached.piece) {
+      this.#cached += piece.length;
+      if (this.#cached > cached.all) {
+        this.#cache.clear();
+        this.#cached = piece.length;
+      }
       this.#cache.set(piece, ids);
     }
     return ids;
