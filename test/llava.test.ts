@@ -117,6 +117,9 @@ const layouts: { name: string; folder: string; options?: LlavaOptions }[] = [
   },
 ];
 cpSync(tower, path.join(scratch, "trained", "tower"), { recursive: true });
+// As in LLaVA 1.5's own folders: the first stage's projector lies there still.
+const stale = goldenPath("llava", "mm_projector-views", "mm_projector.bin");
+cpSync(stale, path.join(scratch, "original", "mm_projector.bin"));
 
 describe.each(layouts)("LLaVA as $name", ({ folder, options }) => {
   it("has transformers' projected features of its pictures", async () => {
@@ -152,6 +155,12 @@ describe("a LLaVA that does not fit together", () => {
     expect(() => projector(w, llava.projector.config, input("x", [1, 4, 16]))).toThrow(
       /"mm_projector.0.weight" is \[32, 32\], the config asks for \[32, 16\]/,
     );
+  });
+
+  it("names what it looked for when there are no weights at all", async () => {
+    const folder = mkdtempSync(path.join(scratch, "empty-"));
+    writeFileSync(path.join(folder, "config.json"), JSON.stringify(originalConfig));
+    await expect(openLlava(await openModel(folder))).rejects.toMatchObject({ code: "WEIGHTS_MISSING" });
   });
 
   it("names the part that is missing", async () => {

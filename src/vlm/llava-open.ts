@@ -3,7 +3,7 @@
 import type { Value } from "../graph/index.js";
 import { type Fit, type PreprocessorConfig, readPreprocessorConfig } from "../image/index.js";
 import { readLanguageConfig, readVisionEncoder, type VisionEncoder, visionTokens } from "../models/index.js";
-import { misuse } from "../tensor/index.js";
+import { DiffsightError, misuse } from "../tensor/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel, Scope } from "../weights/index.js";
 import { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
 import { type LlavaComponent, llavaCheckpoint } from "./llava-keys.js";
@@ -36,14 +36,15 @@ export interface Llava {
  * @throws DiffsightError CONFIG, WEIGHT_MISSING; what opening the vision encoder and the language model may raise
  */
 export async function openLlava(folder: ModelFolder, options: LlavaOptions = {}): Promise<Llava> {
-  const { vision: visionSource, language: languageSource, ...open } = options;
+  // A revision is the LLaVA's own, not that of the networks that it names.
+  const { vision: visionSource, language: languageSource, revision: _, ...open } = options;
   const config = readLlavaConfig(await folder.json("config.json"));
-  const isProjectorAlone = await folder.has("mm_projector.bin");
-  const whole = isProjectorAlone ? await folder.weightFile("mm_projector.bin") : await folder.checkpoint("");
-
-  const language = isProjectorAlone
-    ? await openLanguage(languageSource ?? config.language._name_or_path, folder, open)
-    : { config: config.language, checkpoint: component(whole, "language"), folder };
+  // LLaVA 1.5's folders hold both: all weights, and the first stage's projector that nobody needs any more.
+  const all = await allWeights(folder);
+  const whole = all ?? (await folder.weightFile("mm_projector.bin"));
+  const language = all
+    ? { config: config.language, checkpoint: component(all, "language"), folder }
+    : await openLanguage(languageSource ?? config.language._name_or_path, folder, open);
   const vision =
     "config" in config.vision
       ? { encoder: readVisionEncoder(config.vision.config), folder, own: component(whole, "vision") }
@@ -67,6 +68,17 @@ export async function openLlava(folder: ModelFolder, options: LlavaOptions = {})
     },
     language,
   };
+}
+
+/** Undefined where there are none, but a projector alone. @throws WEIGHTS_MISSING where there is neither */
+async function allWeights(folder: ModelFolder): Promise<Checkpoint | undefined> {
+  try {
+    return await folder.checkpoint("");
+  } catch (error) {
+    const isMissing = error instanceof DiffsightError && error.code === "WEIGHTS_MISSING";
+    if (!isMissing || !(await folder.has("mm_projector.bin"))) throw error;
+    return undefined;
+  }
 }
 
 function component(whole: Checkpoint, wanted: LlavaComponent): Checkpoint {
