@@ -240,6 +240,20 @@ describe("generation", () => {
     await expect(reading).rejects.toMatchObject({ code: "ABORTED" });
     using context = await long.read([[1, 2]]);
     expect(context.place!.ranges).toEqual([[1, 3]]);
+
+    // In the last run of a prompt, too.
+    const short = new AbortController();
+    const last = long.read([[3, 4]], { signal: short.signal });
+    await Promise.resolve();
+    short.abort();
+    await expect(last).rejects.toMatchObject({ code: "ABORTED" });
+    using next = await long.read([[5]], { after: context });
+    expect(next.place!.ranges).toEqual([[1, 4]]);
+  });
+
+  it("is read once", async () => {
+    const answer = await say({ maxTokens: 2, ignoreEos: true });
+    await expect(answer[Symbol.asyncIterator]().next()).rejects.toThrow("read once");
   });
 
   it("recovers what was lost with the process that computed it", async () => {

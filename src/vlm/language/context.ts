@@ -30,6 +30,8 @@ interface Place {
 export class Context {
   /** @internal */
   place: Place | undefined;
+  /** @internal */
+  isReleased = false;
   /** Tokens before its own. */
   readonly #start: number;
 
@@ -101,6 +103,7 @@ export class ContextMemory {
   /** Forgets a context: rows that no other has are overwritten sooner or later. */
   release(context: Context): void {
     this.#live.delete(context);
+    context.isReleased = true;
     context.place = undefined;
   }
 
@@ -142,6 +145,8 @@ export class ContextMemory {
   }
 
   #place(context: Context, ranges: readonly Range[], logits: Float32Array): void {
+    // Its reader may have left in the middle of the run.
+    if (context.isReleased) return;
     context.place = { epoch: this.#epoch, filled: context.rows.length, ranges, logits };
     this.#live.add(context);
   }

@@ -49,6 +49,7 @@ export class BatchGeneration implements AsyncIterable<GeneratedToken> {
   readonly #options: GenerateOptions;
   readonly #open: () => Context[];
   #contexts: Context[] | undefined;
+  #isStarted = false;
 
   /**
    * @param open gives the contexts to go on from, which belong to the generation
@@ -83,6 +84,9 @@ export class BatchGeneration implements AsyncIterable<GeneratedToken> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void, void> {
     const { maxTokens = 512, seed = 0, ignoreEos = false, stop, keepContext, signal } = this.#options;
+    if (this.#isStarted)
+      throw misuse("GENERATION", "A generation is read once: ask again for another answer.");
+    this.#isStarted = true;
     const sampling = checkSampling(this.#options);
     const contexts = this.#open();
     const random = contexts.map((_, i) => new TorchGenerator(seed + i));
