@@ -1,10 +1,11 @@
 /** @file Language models speak as transformers' do, remember what they read, and can be stopped. */
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Engine } from "../src/engine/index.js";
 import { llamaLayout } from "../src/models/index.js";
 import { DiffsightError, Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { type Context, LanguageModel } from "../src/vlm/index.js";
+import { LanguageNetwork } from "../src/vlm/language/network.js";
 import { checkSampling, sampleToken } from "../src/vlm/language/sampling.js";
 import { expectClose, Golden, goldenPath, maxDifference } from "./golden.js";
 
@@ -111,6 +112,19 @@ describe("contexts", () => {
       expect(maxDifference(scores(context), await whole(ids))).toBeLessThan(1e-5);
       context.release();
     }
+  });
+
+  it("are computed once, and each token after them in one row", async () => {
+    const run = vi.spyOn(LanguageNetwork.prototype, "run");
+    const computed = () => run.mock.calls.map(([rows]) => rows.length);
+    using prefix = await model.read([text.slice(0, 20)]);
+    using question = await model.read([text.slice(20, 23)], { after: prefix });
+    const answers = model.generateBatch([question, question, prefix], { maxTokens: 4, ignoreEos: true });
+    for await (const _ of answers);
+    // The first token of each comes from what was read, and the last is not read any more.
+    expect(computed()).toEqual([20, 3, 3, 3, 3]);
+    expect(answers.ids[0]).toEqual(answers.ids[1]);
+    run.mockRestore();
   });
 
   it("are forgotten without harm to those that went on from them", async () => {
