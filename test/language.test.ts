@@ -1,7 +1,7 @@
 /** @file Language models speak as transformers' do, remember what they read, and can be stopped. */
 
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Engine } from "../src/engine/index.js";
+import { Engine, presets } from "../src/engine/index.js";
 import { llamaLayout } from "../src/models/index.js";
 import { DiffsightError, Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { type Context, LanguageModel } from "../src/vlm/index.js";
@@ -82,6 +82,22 @@ describe.each(["process", "here"] as const)("sessions in the %s", (host) => {
       using context = await model.read([embeds]);
       expectClose(scores(context), Tensor.f32([1, 96], expected), one.outputs.logits!.atol!);
     });
+  });
+});
+
+describe.each(presets)("with the memory preset %s", (memory) => {
+  it.each(folders)("%s says transformers' tokens, whatever its weights are stored as", async (folder) => {
+    const golden = new Golden(folder);
+    const [prompt] = rowsOf(golden, "greedy") as [number[]];
+    const [expected] = golden.output(golden.case("greedy"), "sequences").toArray() as [number[]];
+    await using model = await LanguageModel.fromPretrained(goldenPath(folder), {
+      device: "cpu",
+      host: "here",
+      memory,
+    });
+    const answer = model.generate([prompt], { maxTokens: 12, ignoreEos: true });
+    for await (const _ of answer);
+    expect([...prompt, ...answer.ids]).toEqual(expected);
   });
 });
 

@@ -24,7 +24,5 @@ export const language = {
     return [() => rotary(dy, cos, mul(sin, -1), attributes), positions, positions];
   },
   cachedAttention: refused("what is remembered is from runs before; train on whole sequences."),
-  quantizedLinear: refused(
-    "whole numbers are not trained; train the layer's own weights, or an adapter beside it.",
-  ),
+  quantizedLinear: refused("no gradient passes whole numbers; train the weights that they were made from."),
 } satisfies Partial<GradientRules>;
