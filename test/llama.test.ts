@@ -11,6 +11,7 @@ import {
   reshape,
   slice,
   topologicalOrder,
+  trainingKernels,
   type Value,
 } from "../src/graph/index.js";
 import {
@@ -36,10 +37,15 @@ import { expectClose, Golden, type GoldenCase, goldenPath, maxDifference } from 
 const folders = ["llama", "llama-gqa", "qwen2"];
 
 let engine: Engine;
+let trainer: Engine;
 beforeAll(async () => {
   engine = await Engine.open({ device: "cpu", memory: "mmap" });
+  trainer = await Engine.open({ device: "cpu", memory: "fast", threads: 1, kernels: trainingKernels });
 });
-afterAll(() => engine.dispose());
+afterAll(async () => {
+  await engine.dispose();
+  await trainer.dispose();
+});
 
 async function opened(folder: string): Promise<{ w: Scope; config: LlamaConfig }> {
   const model = await openModel(goldenPath(folder));
@@ -121,9 +127,11 @@ describe.each(folders)("%s", (folder) => {
         outputs[`grad.${key}`] = slopes[i]!;
       });
       expect(Object.keys(outputs).sort()).toEqual(Object.keys(one.outputs).sort());
-      const results = await engine.compile(outputs).run(feeds);
-      for (const [name, { atol }] of Object.entries(one.outputs)) {
-        expectClose(results[name]!, golden.output(one, name), atol!, name);
+      for (const computes of [engine, trainer]) {
+        const results = await computes.compile(outputs).run(feeds);
+        for (const [name, { atol }] of Object.entries(one.outputs)) {
+          expectClose(results[name]!, golden.output(one, name), atol!, name);
+        }
       }
     },
   );
