@@ -26,3 +26,5 @@ export type AskedRow = z.infer<typeof askedSchema>;
 export const sceneSchema = askedSchema.extend({
   captions: z.object({ loose: z.string(), full: z.string() }),
 });
+
+export type SceneLine = z.infer<typeof sceneSchema>;

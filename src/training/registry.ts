@@ -18,7 +18,7 @@ const modules = (folder: string, names: readonly string[]) =>
   );
 
 export const builtIn: Registry = {
-  tasks: modules("tasks", ["autoencoder", "clip", "diffusion"]),
+  tasks: modules("tasks", ["autoencoder", "clip", "diffusion", "speaker"]),
   producers: modules("producers", ["scenes", "twins", "latents", "features"]),
 };
 

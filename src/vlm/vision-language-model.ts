@@ -22,19 +22,13 @@ import {
 import { type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
 import { Answer } from "./answer.js";
 import { descriptionFile, readDescription, resolveModel } from "./description.js";
-import {
-  type Context,
-  endTokens,
-  type GenerateOptions,
-  LanguageModel,
-  type Prompt,
-  type PromptPart,
-} from "./language/index.js";
+import { type Context, endTokens, type GenerateOptions, LanguageModel } from "./language/index.js";
 import { openLlava } from "./llava-open.js";
 import { DescribedSight } from "./sight/described-sight.js";
 import { EncoderOpener } from "./sight/encoders.js";
 import { LlavaSight } from "./sight/llava-sight.js";
 import type { Picture, Sight } from "./sight/sight.js";
+import { spliceParts } from "./splice.js";
 
 export interface VisionLanguageModelOptions extends OpenOptions, EngineOptions {
   /** Brings pictures to size in another way than the checkpoint says. For LLaVA; a description says it of each encoder. */
@@ -167,7 +161,7 @@ export class VisionLanguageModel {
     if (!before) {
       const rows: Tensor[] = [];
       for (const picture of pictures) rows.push(await sight.rows(picture, steer, call));
-      before = await language.read(splitAtImages(ids.slice(0, last), rows), call);
+      before = await language.read(spliceParts(ids.slice(0, last), rows), call);
     }
     this.#keep(key, before);
     return language.read([rest], { ...call, after: before });
@@ -187,22 +181,6 @@ export class VisionLanguageModel {
 async function pictureOf(input: ImageInput): Promise<Picture> {
   const image = await decodeImage(input);
   return { image, key: `${image.width}x${image.height}:${await fingerprint(image.data)}` };
-}
-
-function splitAtImages(ids: readonly number[], rows: readonly Tensor[]): Prompt {
-  const parts: PromptPart[] = [];
-  let text: number[] = [];
-  let image = 0;
-  for (const id of ids) {
-    if (id !== imageTokenIndex) {
-      text.push(id);
-      continue;
-    }
-    if (text.length > 0) parts.push(text);
-    parts.push(rows[image++]!);
-    text = [];
-  }
-  return text.length > 0 ? [...parts, text] : parts;
 }
 
 type OpenParts = (folder: ModelFolder, engine: Engine, options: VisionLanguageModelOptions) => Promise<Parts>;
