@@ -21,6 +21,7 @@ const pages = [
   "docs/models.md",
   "docs/diorama.md",
   "docs/training.md",
+  "docs/ask.md",
 ];
 
 interface Example {
@@ -56,14 +57,18 @@ describe("examples", async () => {
     await mkdir(path.join(folder, "photos"));
     await sharp(path.join(root, "assets/scenes/box.png")).jpeg().toFile(path.join(folder, "photo.jpg"));
     await cp(path.join(folder, "photo.jpg"), path.join(folder, "photos/one.jpg"));
-    // The guides' id of Stable Diffusion 2.1 leads to the embedded model here.
-    const repository = path.join(folder, "hub/models--sd2-community--stable-diffusion-2-1-base");
-    await mkdir(path.join(repository, "refs"), { recursive: true });
-    await mkdir(path.join(repository, "snapshots"));
-    await writeFile(path.join(repository, "refs/main"), "0".repeat(40));
-    await cp(path.join(root, "assets/micro/sd"), path.join(repository, "snapshots", "0".repeat(40)), {
-      recursive: true,
-    });
+    // The guides' ids of Stable Diffusion 2.1 and of LLaVA lead to small models here.
+    for (const [id, model] of Object.entries({
+      "sd2-community--stable-diffusion-2-1-base": "assets/micro/sd",
+      "llava-hf--llava-1.5-7b-hf": "test/golden/pipeline-llava",
+    })) {
+      const repository = path.join(folder, `hub/models--${id}`);
+      await mkdir(path.join(repository, "refs"), { recursive: true });
+      await mkdir(path.join(repository, "snapshots"));
+      await writeFile(path.join(repository, "refs/main"), "0".repeat(40));
+      const snapshot = path.join(repository, "snapshots", "0".repeat(40));
+      await cp(path.join(root, model), snapshot, { recursive: true });
+    }
   });
   afterAll(() => rm(folder, { recursive: true }));
 

@@ -26,7 +26,18 @@ const rooms = [
 ];
 
 /** Runs in the browser too: hosts are reached through #host only. */
-const portable = ["tensor", "graph", "engine", "weights", "text", "image", "diorama", "models", "diffusion"];
+const portable = [
+  "tensor",
+  "graph",
+  "engine",
+  "weights",
+  "text",
+  "image",
+  "diorama",
+  "models",
+  "diffusion",
+  "vlm",
+];
 
 const files = readdirSync(source, { recursive: true, encoding: "utf8" })
   .map((file) => file.split(path.sep).join("/"))
