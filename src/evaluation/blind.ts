@@ -1,5 +1,7 @@
 /** @file CLIP-blind pairs: pictures that CLIP takes for the same although they differ. */
 
+import { readFile } from "node:fs/promises";
+import type { Pattern } from "../diorama/index.js";
 import { misuse, type Tensor } from "../tensor/index.js";
 import { cosine } from "./similarity.js";
 
@@ -59,4 +61,19 @@ export function blindPairs(
     const changed = changedPixels(...pictures);
     return { pair, pattern, similarity, changed, blind: similarity > threshold && changed >= leastChange };
   });
+}
+
+/** Twins of the embedded world that its CLIP is blind to: by split and pattern, their numbers among so many tried. */
+export type FrozenBlind = Record<
+  "validation" | "test",
+  Partial<Record<Pattern, { tried: number; pairs: number[] }>>
+>;
+
+/** The twins of a split that the package's CLIP is blind to, by pattern. */
+export async function frozenBlind(
+  split: keyof FrozenBlind,
+): Promise<Partial<Record<Pattern, readonly number[]>>> {
+  const file = new URL("../../assets/diorama/blind.json", import.meta.url);
+  const frozen = JSON.parse(await readFile(file, "utf8")) as FrozenBlind;
+  return Object.fromEntries(Object.entries(frozen[split]).map(([pattern, { pairs }]) => [pattern, pairs]));
 }

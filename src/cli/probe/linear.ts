@@ -113,6 +113,9 @@ function shortened(steps: number): NonNullable<ProbePlan["settings"]> {
   return { steps, schedule: { kind: "cosine", warmup, hold: 0, to: 0 } };
 }
 
+/** With fewer pairs it is a trial run, to which no others are added. */
+const fewPairs = 100;
+
 /** The ways of seeing that the flags ask for. */
 function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePlan {
   const { model = embeddedFolder, scenes, pairs, seeds, tuning = false } = flags;
@@ -160,8 +163,16 @@ async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
   await shell.checkWritable(out, { folder: true });
   const plan = planOf(flags, clips);
   const progress = recipeProgress(shell, flags);
+  // The package's CLIP has a list of pairs that it is blind to.
+  const isOwn = clips[0]?.[1] === ownClips[0]![1];
+  const blind = isOwn ? await evaluation.frozenBlind(flags.tuning ? "validation" : "test") : undefined;
   const findings = await evaluation
-    .runProbes(plan, { out, threads, signal: shell.signal, onEvent: progress.event })
+    .runProbes(blind && pairs >= fewPairs ? { ...plan, blind } : plan, {
+      out,
+      threads,
+      signal: shell.signal,
+      onEvent: progress.event,
+    })
     .finally(progress.end);
   const looks = flags.looks > 0 ? await lookAround(flags, shell) : undefined;
   const ways = Object.keys(plan.features).filter((name) => name !== "sd" && name !== "words");

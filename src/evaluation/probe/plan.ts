@@ -2,6 +2,7 @@
 
 import type { z } from "zod";
 import { Store } from "../../data/index.js";
+import { type Pattern, twinPatterns } from "../../diorama/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
   askedSchema,
@@ -56,6 +57,8 @@ export interface ProbePlan {
   scenes?: Partial<ProbeScenes>;
   /** Judges by validation scenes and twins in place of the frozen test: for whoever still chooses. */
   tuning?: boolean;
+  /** More twins that the plan's first CLIP is blind to, by pattern: those among the first alone may be few. */
+  blind?: Partial<Record<Pattern, readonly number[]>>;
   settings?: Partial<Settings>;
   /** Heads of each way, of seeds 0, 1, ...: how much training by chance makes of it. */
   seeds?: number;
@@ -76,6 +79,8 @@ export interface ProbeOutcome {
 /** What a comparison found. */
 export interface ProbeFindings {
   outcomes: ProbeOutcome[];
+  /** Pairs below this number are the first ones of each pattern, others were chosen for being blind. */
+  firstTwins: number;
   /** Every pair of twins held against the plan's first CLIP; none without one. */
   blind: BlindPair[];
   /** Of every way that sees. */
@@ -84,7 +89,11 @@ export interface ProbeFindings {
 }
 
 /** What teaches and what judges. */
-export function sceneStages({ scenes: given, tuning = false }: Pick<ProbePlan, "scenes" | "tuning">) {
+export function sceneStages({
+  scenes: given,
+  tuning = false,
+  blind: more,
+}: Pick<ProbePlan, "scenes" | "tuning" | "blind">) {
   const scenes = { ...defaultScenes, ...given };
   const split = tuning ? "validation" : "test";
   const data = (name: string, producer: string, config: object) => ({
@@ -98,7 +107,7 @@ export function sceneStages({ scenes: given, tuning = false }: Pick<ProbePlan, "
     // A world of its own: what stops the training is none of what judges.
     data("validation", "scenes", { count: scenes.validation, split: "validation", seed: 1 }),
     data("test", "scenes", { count: scenes.test, split }),
-    data("twins", "twins", { pairs: scenes.twins, split }),
+    data("twins", "twins", { pairs: scenes.twins, ...(more && { more }), split }),
     data("unseen", "scenes", { count: scenes.unseen, split: "unseen", seed: tuning ? 1 : 0 }),
   ];
 }
@@ -200,8 +209,10 @@ export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<P
   );
   const outcomes: ProbeOutcome[] = [];
   for (const one of all) outcomes.push(await judge(one, trained.get(one.stage)!, open, options.threads));
+  const first = plan.scenes?.twins ?? defaultScenes.twins;
   return {
     outcomes,
+    firstTwins: first * twinPatterns(plan.tuning ? "validation" : "test").length,
     blind: folders.has(embeddings) ? twinsBlindTo(open) : [],
     ...statisticsOf(plan, all, open),
   };

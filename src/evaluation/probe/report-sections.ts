@@ -7,19 +7,29 @@ import { type Estimate, meanOf } from "../statistics.js";
 import type { Looks } from "./looks.js";
 import type { Alikeness, FeatureStatistics } from "./statistics.js";
 
-/** @param answers HTML: what each way of seeing tells of the blind ones */
-export function blindSection(pairs: readonly BlindPair[], answers: string): Section {
+/**
+ * @param first pairs below this number were not chosen for being blind
+ * @param answers HTML: what each way of seeing tells of the blind ones
+ */
+export function blindSection(pairs: readonly BlindPair[], first: number, answers: string): Section {
   const patterns = [...new Set(pairs.map(({ pattern }) => pattern))];
   const rows = patterns.map((pattern) => {
     const those = pairs.filter((one) => one.pattern === pattern);
-    const blind = those.filter((one) => one.blind).length;
-    const similarity = meanOf(those.map((one) => one.similarity));
-    return [pattern, String(those.length), String(blind), plain(similarity)];
+    const unchosen = those.filter(({ pair }) => pair < first);
+    const blind = (list: readonly BlindPair[]) => list.filter((one) => one.blind).length;
+    const similarity = meanOf(unchosen.map((one) => one.similarity));
+    return [
+      pattern,
+      String(unchosen.length),
+      String(blind(unchosen)),
+      plain(similarity),
+      String(blind(those)),
+    ];
   });
   return {
     title: "Twins that CLIP is blind to",
     body: `<p>CLIP takes the two pictures for the same (cosine of their embeddings above 0.95) although at least 1 % of their pixels differ visibly.</p>
-${table(["pattern", "pairs", "blind", "mean cosine"], rows)}
+${table(["pattern", "pairs", "of them blind", "mean cosine", "blind ones judged"], rows)}
 ${answers}`,
   };
 }

@@ -104,16 +104,18 @@ export interface Contrast {
   blind: Record<string, PairedComparison>;
 }
 
-function contrast(first: Way, second: Way, only: (list: readonly Answer[]) => Answer[]): Contrast {
-  const pairs = (choose: (list: readonly Answer[]) => readonly Answer[]) =>
-    comparePatterns(pairsOf(choose(first.answers.twins)), pairsOf(choose(second.answers.twins)));
-  const any = only(first.answers.twins).length > 0;
+type Choose = (list: readonly Answer[]) => readonly Answer[];
+
+function contrast(first: Way, second: Way, choose: { first: Choose; blind: Choose }): Contrast {
+  const pairs = (some: Choose) =>
+    comparePatterns(pairsOf(some(first.answers.twins)), pairsOf(some(second.answers.twins)));
+  const any = choose.blind(first.answers.twins).length > 0;
   return {
     first: first.name,
     second: second.name,
     questions: comparePatterns(first.answers.test, second.answers.test),
-    twins: pairs((list) => list),
-    blind: any ? pairs(only) : {},
+    twins: pairs(choose.first),
+    blind: any ? pairs(choose.blind) : {},
   };
 }
 
@@ -186,12 +188,14 @@ export function probeReport(findings: ProbeFindings, options: ReportOptions = {}
   const named = new Map(ways.map((way) => [way.name, way]));
   const blindPairs = new Set(findings.blind.filter(({ blind }) => blind).map(({ pair }) => pair));
   const onlyBlind = (list: readonly Answer[]) => list.filter(({ pair }) => blindPairs.has(pair! % headPairs));
+  const firstTwins = (list: readonly Answer[]) =>
+    list.filter(({ pair }) => pair! % headPairs < findings.firstTwins);
   const contrasts = (options.contrasts ?? []).flatMap(([first, second]) => {
     const [a, b] = [named.get(first), named.get(second)];
-    return a && b ? [contrast(a, b, onlyBlind)] : [];
+    return a && b ? [contrast(a, b, { first: firstTwins, blind: onlyBlind })] : [];
   });
   const single: Judge = ({ answers }) => accuracy(answers.test);
-  const pairs: Judge = ({ answers }) => pairAccuracy(answers.twins);
+  const pairs: Judge = ({ answers }) => pairAccuracy(firstTwins(answers.twins));
   const blind: Judge = ({ answers }) => pairAccuracy(onlyBlind(answers.twins));
   const fresh: Judge = ({ answers }) => accuracy(answers.unseen);
   const charted = (set: Judged, judge: Judge, chance: number, patterns = patternsOf(ways, set)) =>
@@ -211,6 +215,7 @@ ${charted("twins", pairs, 0.25)}`,
       ? [
           blindSection(
             findings.blind,
+            findings.firstTwins,
             blindPatterns.length > 0 ? charted("twins", blind, 0.25, blindPatterns) : "",
           ),
         ]
