@@ -3,7 +3,6 @@
  * work is remembered under what it depends on, so that the next question about a picture costs one pass.
  */
 
-import { fingerprint } from "#host/diffusion";
 import type { CallOptions, Engine } from "../engine/index.js";
 import type { Value } from "../graph/index.js";
 import {
@@ -19,6 +18,7 @@ import { type Dims, misuse, type Tensor, TorchGenerator } from "../tensor/index.
 import type { EncodeOptions as TokenOptions } from "../text/index.js";
 import type { Checkpoint } from "../weights/index.js";
 import type { Autoencoder } from "./autoencoder.js";
+import { fingerprint } from "./fingerprint.js";
 import { Memory, type Tensors } from "./memory.js";
 import { type PartlyHeard, Passes, type WrittenUnet, writeUnet } from "./passes.js";
 import type { Pipeline } from "./pipeline.js";
