@@ -70,10 +70,10 @@ export function pixelsReport({ answers }: PixelsOutcome): ProbeReport {
   };
 }
 
-/** Drawings that the page shows. */
-const shownDrawings = 96;
-const columns = 12;
-const shownSide = 96;
+/** Drawings that the page shows, each behind the picture that it should be. */
+const shownDrawings = 48;
+const columns = 8;
+const shownSide = 128;
 
 /** Whether drawings show what their captions say. @throws DiffsightError when there are no drawings */
 export async function drawnReport(outcome: PixelsOutcome): Promise<ProbeReport & { png: Uint8Array }> {
@@ -81,8 +81,7 @@ export async function drawnReport(outcome: PixelsOutcome): Promise<ProbeReport &
   const { answers, drawn, pictures, drawings } = outcome;
   if (!drawn || !drawings) throw new Error("There are no drawings to report of.");
   const sets = { rendered: accuracy(answers.test), drawn: accuracy(drawn) };
-  const png = encodePng(sheetOf(drawings));
-  const beside = encodePng(sheetOf(pictures));
+  const png = encodePng(sheetOf(pictures, drawings));
   const { value } = sets.drawn.macro;
   return {
     html: reportPage(
@@ -90,10 +89,12 @@ export async function drawnReport(outcome: PixelsOutcome): Promise<ProbeReport &
       `A network that was taught on rendered pictures answers ${percent(value)} % of the questions about drawings of their captions, ${percent(sets.rendered.macro.value)} % about the rendered pictures; guessing gives 50 %.`,
       [
         { title: "By pattern", body: `${chartOf(sets, 0.5)}${tableOf(sets)}` },
-        { title: "Drawings", body: figureOf(png, "Drawings of captions that no training has seen.") },
         {
-          title: "Pictures",
-          body: figureOf(beside, "The rendered pictures that the captions were made from."),
+          title: "Drawings",
+          body: figureOf(
+            png,
+            "Rendered pictures, and beside each the drawing of its caption, which no training has seen.",
+          ),
         },
       ],
     ),
@@ -105,12 +106,14 @@ export async function drawnReport(outcome: PixelsOutcome): Promise<ProbeReport &
 const figureOf = (png: Uint8Array, caption: string) =>
   `<figure><img alt="${caption}" src="data:image/png;base64,${Buffer.from(png).toString("base64")}"><figcaption>${caption}</figcaption></figure>`;
 
-function sheetOf(folder: string): RgbImage {
-  using store = Store.open(folder);
-  const rows = Array.from({ length: Math.min(shownDrawings, store.rows) }, (_, i) => i);
-  const tiles = picturesOf(store, rows).map((image, i) => ({
-    image: enlarged(image, shownSide),
-    caption: sceneSchema.parse(store.line(i)).captions.full,
-  }));
+function sheetOf(pictures: string, drawings: string): RgbImage {
+  using rendered = Store.open(pictures);
+  using drawn = Store.open(drawings);
+  const rows = Array.from({ length: Math.min(shownDrawings, drawn.rows) }, (_, i) => i);
+  const beside = picturesOf(drawn, rows);
+  const tiles = picturesOf(rendered, rows).flatMap((image, i) => [
+    { image: enlarged(image, shownSide) },
+    { image: enlarged(beside[i]!, shownSide), caption: sceneSchema.parse(drawn.line(i)).captions.full },
+  ]);
   return contactSheet(tiles, { columns });
 }

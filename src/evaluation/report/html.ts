@@ -93,7 +93,7 @@ td.best { font-weight: 700; }
 td small { display: block; line-height: 1.2; }
 figure { margin: 1rem 0; }
 figcaption { color: var(--faint); font-size: .85rem; }
-svg { max-width: 100%; height: auto; }
+svg, img { max-width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .faint { fill: var(--faint); }
 svg .rule { stroke: var(--rule); }
