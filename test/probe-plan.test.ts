@@ -100,7 +100,7 @@ describe("probes of the embedded world", () => {
       outcomes.slice(1).map(({ features }) => features),
     );
     for (const { twins } of statistics) {
-      expect(twins.all!.count).toBe(13);
+      expect(twins.all!.count).toBe(11);
       expect(twins.all!.value).toBeGreaterThan(0.2);
       expect(twins.all!.value).toBeLessThan(1);
     }

@@ -210,11 +210,12 @@ export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<P
   const outcomes: ProbeOutcome[] = [];
   for (const one of all) outcomes.push(await judge(one, trained.get(one.stage)!, open, options.threads));
   const first = plan.scenes?.twins ?? defaultScenes.twins;
+  const firstTwins = first * twinPatterns(plan.tuning ? "validation" : "test").length;
   return {
     outcomes,
-    firstTwins: first * twinPatterns(plan.tuning ? "validation" : "test").length,
+    firstTwins,
     blind: folders.has(embeddings) ? twinsBlindTo(open) : [],
-    ...statisticsOf(plan, all, open),
+    ...statisticsOf(plan, all, firstTwins, open),
   };
 }
 
@@ -239,10 +240,11 @@ function twinsBlindTo(open: Open): BlindPair[] {
 
 const bytesOf = (pictures: Store, row: number) => pictures.row("rgb", row).data as Uint8Array;
 
-/** Of every way that sees, over the first pictures of the test and all twins. */
+/** Of every way that sees, over the first pictures of the test and the first pairs of twins. */
 function statisticsOf(
   { features: ways }: ProbePlan,
   heads: readonly Head[],
+  firstTwins: number,
   open: Open,
 ): Pick<ProbeFindings, "statistics" | "alike"> {
   using pictures = open("scenes-test");
@@ -255,7 +257,7 @@ function statisticsOf(
   try {
     const statistics = opened.map(({ store, rows, ...way }) => {
       using twins = open(`${way.features}-twins`);
-      return featureStatistics(way, { twins, pictures: store, rows });
+      return featureStatistics(way, { twins, pairs: firstTwins, pictures: store, rows });
     });
     return { statistics, alike: alikeness(opened) };
   } finally {

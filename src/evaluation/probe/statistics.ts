@@ -24,11 +24,12 @@ export interface FeatureStatistics {
 
 /**
  * @param twins features [T, C] of pairs, two rows with one `pair` each
+ * @param pairs which are counted: those below this number
  * @param rows of `pictures`, one a picture
  */
 export function featureStatistics(
   { features, column }: { features: string; column: string },
-  { twins, pictures, rows }: { twins: Store; pictures: Store; rows: readonly number[] },
+  { twins, pairs, pictures, rows }: { twins: Store; pairs: number; pictures: Store; rows: readonly number[] },
 ): FeatureStatistics {
   const lengths = rows.map((row) => {
     const [tokens, channels] = pictures.columns[column]!.dims as [number, number];
@@ -38,7 +39,7 @@ export function featureStatistics(
   return {
     features,
     column,
-    twins: twinCosines(twins, column),
+    twins: twinCosines(twins, column, pairs),
     norms: {
       spread: meanOf(lengths.map(({ deviation, mean }) => (mean > 0 ? deviation / mean : 0))),
       registers: meanOf(lengths.map(({ registers }) => registers.length)),
@@ -54,12 +55,12 @@ function transposed(values: Float32Array, tokens: number, channels: number): Ten
   return Tensor.f32([channels, tokens, 1], grid);
 }
 
-function twinCosines(twins: Store, column: string): Record<string, Estimate> {
+function twinCosines(twins: Store, column: string, pairs: number): Record<string, Estimate> {
   const firsts = new Map<number, number>();
   const found = new Map<string, number[]>([["all", []]]);
   for (let row = 0; row < twins.rows; row++) {
     const { pair, questions } = askedSchema.parse(twins.line(row));
-    if (pair === undefined) continue;
+    if (pair === undefined || pair >= pairs) continue;
     const first = firsts.get(pair);
     if (first === undefined) {
       firsts.set(pair, row);
