@@ -188,6 +188,7 @@ describe("a run of a recipe", () => {
     expect(card).toMatch(/^---\nlicense: apache-2.0\n/);
     expect(card).toContain("# A test's net");
     expect(card).toContain("| seed | 0 |");
+    expect(card).toContain("## Data\n\nThe points are nobody's.\n\n## Recipe");
     expect(card).toContain('"producer": "points"');
     expect(existsSync(path.join(model, "training", "second.svg"))).toBe(true);
   });

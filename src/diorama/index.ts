@@ -2,6 +2,7 @@
 
 export { type Captions, captions } from "./captions.js";
 export { type UnseenRule, unseen, unseenIn } from "./combinations.js";
+export { credits } from "./credits.js";
 export { type DrawOptions, drawScene, patternShares, unseenShares } from "./draw.js";
 export {
   type Example,

@@ -8,8 +8,10 @@ import { misuse } from "../tensor/index.js";
 import { writeFileAtomic } from "../weights/index.js";
 import type { Recipe } from "./recipe.js";
 import {
+  isData,
   isTraining,
   type PlannedExport,
+  type PlannedStage,
   type PlannedTraining,
   readResult,
   readWeights,
@@ -86,6 +88,17 @@ function pipelineIndex(components: readonly Component[]): string {
   return `${JSON.stringify(index, undefined, 2)}\n`;
 }
 
+/** Whom the data of these stages and of those that they come from is owed to. */
+function creditsOf(stages: Iterable<PlannedStage>): string[] {
+  const found = new Set<string>();
+  const look = (stage: PlannedStage) => {
+    if (isData(stage) && stage.producer.credits) found.add(stage.producer.credits);
+    for (const needed of stage.needs.values()) look(needed);
+  };
+  for (const stage of stages) look(stage);
+  return [...found];
+}
+
 const hours = (seconds: number) =>
   seconds < 60
     ? `${seconds.toFixed(0)} s`
@@ -135,6 +148,7 @@ async function modelCard(
     `Trained by \`diffsight train\` from the recipe below; the same recipe gives the same weights, bit for bit, on a machine of the same kind. Stored as ${stage.dtype}.`,
     "## Training",
     ...parts,
+    ...creditsOf(sources).flatMap((one, i) => (i === 0 ? ["## Data", one] : [one])),
     "## Recipe",
     `\`\`\`json\n${JSON.stringify(recipe, undefined, 2)}\n\`\`\`\n`,
   ]

@@ -39,6 +39,8 @@ export interface Producer<Config = unknown> {
   /** To be raised when the same config makes other rows. */
   readonly version: number;
   readonly config: z.ZodType<Config>;
+  /** Whom the rows come from, in Markdown: for the cards of models that are taught on them. */
+  readonly credits?: string;
   /** What else the rows come from, as a hash: a pack of models, say. */
   source?(config: Config): Promise<string>;
   open(request: ProducerRequest<Config>): Promise<Production>;

@@ -6,6 +6,7 @@ import { defineProducer } from "../../src/training/index.js";
 
 export const producer = defineProducer({
   version: 1,
+  credits: "The points are nobody's.",
   config: z.strictObject({
     count: z.number().int().positive().default(100),
     /** Milliseconds that a row takes at least. */

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { hashBytes } from "../../data/index.js";
-import { example, sceneRecord, splits, World } from "../../diorama/index.js";
+import { credits, example, sceneRecord, splits, World } from "../../diorama/index.js";
 import { Tensor } from "../../tensor/index.js";
 import { defineProducer } from "../producer.js";
 import { pictureColumn } from "../tasks/pictures.js";
@@ -25,6 +25,7 @@ const witnesses = 8;
 /** The scenes 0 .. count - 1 of a split, each a function of its number. */
 export const producer = defineProducer<ScenesProduction>({
   version: 1,
+  credits,
   config: scenesConfig,
 
   /** A few scenes stand for the world's pack and for how it is drawn. */

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import {
+  credits,
   type Pattern,
   patterns,
   splits,
@@ -50,6 +51,7 @@ function plannedPairs({ pairs, more = {}, split }: TwinsProduction): { pattern: 
 /** Row 2 p + i holds twin i of pair p. */
 export const producer = defineProducer<TwinsProduction>({
   version: 1,
+  credits,
   config: twinsConfig,
   source: ({ size }) => scenes.source!(scenesConfig.parse({ count: 1, size })),
 
