@@ -1,8 +1,10 @@
 /** @file CLIP-blind pairs: pictures that CLIP takes for the same although they differ. */
 
 import { readFile } from "node:fs/promises";
+import type { Store } from "../data/index.js";
 import type { Pattern } from "../diorama/index.js";
 import { misuse, type Tensor } from "../tensor/index.js";
+import { askedSchema } from "../training/index.js";
 import { cosine } from "./similarity.js";
 
 export interface BlindPair {
@@ -61,6 +63,26 @@ export function blindPairs(
     const changed = changedPixels(...pictures);
     return { pair, pattern, similarity, changed, blind: similarity > threshold && changed >= leastChange };
   });
+}
+
+/**
+ * Which twins of a store a CLIP is blind to.
+ * @param pictures two rows a pair, one after the other
+ * @param embedded the pictures' embeddings in the column "features", row by row
+ */
+export function twinsBlindTo(pictures: Store, embedded: Store, options?: BlindOptions): BlindPair[] {
+  const bytesOf = (row: number) => pictures.row("rgb", row).data as Uint8Array;
+  const pairs = Array.from({ length: pictures.rows / 2 }, (_, i) => {
+    const [one, other] = [2 * i, 2 * i + 1];
+    const { pair, questions } = askedSchema.parse(pictures.line(one));
+    return {
+      pair: pair!,
+      pattern: questions[0]!.pattern,
+      embeddings: [embedded.row("features", one), embedded.row("features", other)] as const,
+      pictures: [bytesOf(one), bytesOf(other)] as const,
+    };
+  });
+  return blindPairs(pairs, options);
 }
 
 /** Twins of the embedded world that its CLIP is blind to: by split and pattern, their numbers among so many tried. */

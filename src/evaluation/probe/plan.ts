@@ -5,7 +5,6 @@ import { Store } from "../../data/index.js";
 import { type Pattern, twinPatterns } from "../../diorama/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
-  askedSchema,
   asksEach,
   type featuresSchema,
   isTraining,
@@ -19,7 +18,7 @@ import {
   runRecipe,
   type Settings,
 } from "../../training/index.js";
-import { type BlindPair, blindPairs } from "../blind.js";
+import { type BlindPair, twinsBlindTo } from "../blind.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
 import { probeRegistry } from "./registry.js";
@@ -214,31 +213,18 @@ export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<P
   return {
     outcomes,
     firstTwins,
-    blind: folders.has(embeddings) ? twinsBlindTo(open) : [],
+    blind: folders.has(embeddings) ? blindTwins(open) : [],
     ...statisticsOf(plan, all, firstTwins, open),
   };
 }
 
 type Open = (name: string) => Store;
 
-/** Twins as the CLIP sees them, whose embeddings lie beside them. */
-function twinsBlindTo(open: Open): BlindPair[] {
+function blindTwins(open: Open): BlindPair[] {
   using pictures = open("scenes-twins");
   using embedded = open(embeddings);
-  const pairs = Array.from({ length: pictures.rows / 2 }, (_, i) => {
-    const [one, other] = [2 * i, 2 * i + 1];
-    const { pair, questions } = askedSchema.parse(pictures.line(one));
-    return {
-      pair: pair!,
-      pattern: questions[0]!.pattern,
-      embeddings: [embedded.row("features", one), embedded.row("features", other)] as const,
-      pictures: [bytesOf(pictures, one), bytesOf(pictures, other)] as const,
-    };
-  });
-  return blindPairs(pairs);
+  return twinsBlindTo(pictures, embedded);
 }
-
-const bytesOf = (pictures: Store, row: number) => pictures.row("rgb", row).data as Uint8Array;
 
 /** Of every way that sees, over the first pictures of the test and the first pairs of twins. */
 function statisticsOf(
