@@ -91,6 +91,25 @@ describe("diffsight train", () => {
     expect(again.stdout).toMatch(/vae: loss .*psnr/);
   });
 
+  it("says when a disk is full, loses nothing, and goes on when there is room", async () => {
+    const place = path.join(folder, "full");
+    const flags = ["train", file, "--out", place, "--threads", "1"];
+    const full = await run(flags, { fileLimit: 64 });
+    expect(full.status).toBe(1);
+    expect(full.stderr).toMatch(/^diffsight: .*(full|no file so large|space)/m);
+    expect(full.stderr).not.toMatch(/\n\s+at /);
+    const [key] = readdirSync(path.join(place, "vae"));
+    const checkpoints = path.join(place, "vae", key!, "checkpoints");
+    expect(existsSync(checkpoints) ? readdirSync(checkpoints) : []).toEqual([]);
+
+    const finished = await run(flags);
+    expect(finished.status).toBe(0);
+    expect(finished.stderr).toMatch(/scenes \(1 of 4\): done already/);
+    const weights = (at: string) =>
+      readFileSync(path.join(at, "models/small-vae/vae/diffusion_pytorch_model.safetensors"));
+    expect(weights(place).equals(weights(out))).toBe(true);
+  });
+
   it("refuses what is wrong, with the path and status 2", async () => {
     const wrong = path.join(folder, "wrong.json");
     const [scenes, vae] = recipe.stages;

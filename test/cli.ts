@@ -23,10 +23,19 @@ export interface Running {
   done: Promise<Finished>;
 }
 
-/** Starts `diffsight` with these arguments, from the checkout's sources; `stdout` names a file to write to. */
+export interface StartOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+  /** A file to write to. */
+  stdout?: string;
+  /** No file may grow larger than so many kilobytes: a disk that is full for some. */
+  fileLimit?: number;
+}
+
+/** Starts `diffsight` with these arguments, from the checkout's sources. */
 export function start(
   args: readonly string[],
-  { cwd = root, env = {}, stdout }: { cwd?: string; env?: Record<string, string>; stdout?: string } = {},
+  { cwd = root, env = {}, stdout, fileLimit }: StartOptions = {},
 ): Running {
   // tsx is found from the checkout, wherever the command runs.
   const flags = [
@@ -35,7 +44,11 @@ export function start(
     import.meta.resolve("tsx"),
     path.join(root, "src/cli/main.ts"),
   ];
-  const child = spawn(process.execPath, [...flags, ...args], {
+  const command = [process.execPath, ...flags, ...args];
+  // The shell counts blocks of 512 bytes.
+  const limited = ["sh", "-c", `ulimit -f ${2 * (fileLimit ?? 0)}; exec "$@"`, "sh", ...command];
+  const [program, ...rest] = fileLimit === undefined ? command : limited;
+  const child = spawn(program!, rest, {
     cwd,
     env: { ...process.env, ...env },
     stdio: ["pipe", stdout === undefined ? "pipe" : openSync(stdout, "w"), "pipe"],
@@ -59,7 +72,7 @@ export function start(
 /** Runs to the end; `input` goes to stdin. */
 export function run(
   args: readonly string[],
-  { input, ...options }: { input?: Uint8Array; cwd?: string; env?: Record<string, string> } = {},
+  { input, ...options }: StartOptions & { input?: Uint8Array } = {},
 ): Promise<Finished> {
   const { child, done } = start(args, options);
   child.stdin!.on("error", () => {});
