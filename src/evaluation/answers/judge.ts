@@ -1,0 +1,153 @@
+/**
+ * @file A model judged by the embedded world's questions: scenes, twins and unseen combinations, what its encoders make
+ * of them, and its answers. All of it are stores under their content's address: encoders that several models share run
+ * once, and a model that was judged is not judged again.
+ */
+
+import { Store } from "../../data/index.js";
+import { twinPatterns } from "../../diorama/index.js";
+import { type Recipe, type RunOptions, runRecipe } from "../../training/index.js";
+import type { VlmDescription } from "../../vlm/index.js";
+import { readDescription } from "../../vlm/index.js";
+import { openModel } from "../../weights/index.js";
+import { type BlindPair, frozenBlind, twinsBlindTo } from "../blind.js";
+import { type Judged, judged, type ProbeScenes, recipeOf, sceneStages } from "../probe/plan.js";
+import type { Answer } from "../probe/probe.js";
+import { answeredSchema, neither } from "./producer.js";
+import { judgeRegistry } from "./registry.js";
+import { featuresOf } from "./streams.js";
+
+/** An answer by both ways of asking: `right` is which option is likelier. */
+export interface SpokenAnswer extends Answer {
+  /** Whether the greedy answer is the right option, the wrong one, or another text. */
+  said: "right" | "wrong" | "other";
+}
+
+export interface JudgeOptions {
+  /** How many pictures there are of each kind. */
+  scenes: Pick<ProbeScenes, Judged>;
+  /** Judges by validation scenes and twins in place of the frozen test: for whoever still chooses. */
+  tuning: boolean;
+  /** Folder of the CLIP whose blindness counts. */
+  clip?: string | undefined;
+  /** Whether `clip` is the package's own, of which more blind twins are known. */
+  isOwnClip?: boolean;
+  /** Whether questions name their two options. */
+  options: boolean;
+}
+
+/** What a model answered. */
+export interface Judgement {
+  answers: Record<Judged, SpokenAnswer[]>;
+  /** Pairs below this number are the first ones of each pattern, others were chosen for being blind. */
+  firstTwins: number;
+  /** Every pair of twins held against the CLIP; none without one. */
+  blind: BlindPair[];
+}
+
+const embeddings = "embeddings-twins";
+
+/**
+ * Stages of everything that answers are made from.
+ * @param folder where the description lies
+ * @throws DiffsightError JUDGE when a description's encoders cannot be kept in stores
+ */
+export async function judgedStages(
+  description: Pick<VlmDescription, "encoders">,
+  folder: string,
+  { scenes, tuning, clip, isOwnClip = false }: JudgeOptions,
+): Promise<object[]> {
+  const blind = isOwnClip ? await frozenBlind(tuning ? "validation" : "test") : undefined;
+  const pictures = sceneStages({ scenes, tuning, ...(blind && { blind }) }).filter(({ name }) =>
+    judged.some((set) => name === `scenes-${set}`),
+  );
+  const features = (name: string, set: Judged, config: object) => ({
+    name,
+    kind: "data",
+    producer: "features",
+    config,
+    data: { pictures: `scenes-${set}` },
+  });
+  const seen = Object.entries(featuresOf(description, folder)).flatMap(([encoder, { plain, question }]) =>
+    judged.flatMap((set) => [
+      features(`${encoder}-${set}`, set, plain),
+      ...(question ? [features(`${encoder}-question-${set}`, set, question)] : []),
+    ]),
+  );
+  const embedded = clip
+    ? [features(embeddings, "twins", { encoder: "clip", model: clip, layer: "embedding" })]
+    : [];
+  return [...pictures, ...seen, ...embedded];
+}
+
+function answerStages(
+  description: Pick<VlmDescription, "encoders">,
+  model: string,
+  { options }: JudgeOptions,
+): object[] {
+  return judged.map((set) => ({
+    name: `answers-${set}`,
+    kind: "data",
+    producer: "answers",
+    config: { model, options },
+    data: {
+      pictures: `scenes-${set}`,
+      ...Object.fromEntries(
+        Object.entries(featuresOf(description, model)).flatMap(([encoder, { question }]) => [
+          [encoder, `${encoder}-${set}`],
+          ...(question ? [[`${encoder}-question`, `${encoder}-question-${set}`]] : []),
+        ]),
+      ),
+    },
+  }));
+}
+
+/** The recipe that judges a folder's model. */
+export async function judgingRecipe(model: string, options: JudgeOptions): Promise<Recipe> {
+  const description = await readDescription(await openModel(model));
+  return recipeOf([
+    ...(await judgedStages(description, model, options)),
+    ...answerStages(description, model, options),
+  ]);
+}
+
+/**
+ * Judges a folder's model; what an earlier call has done in the same folder is left as it is.
+ * @param model a folder with diffsight.json
+ * @throws DiffsightError JUDGE, and what recipes and their stages throw
+ */
+export async function judge(model: string, options: JudgeOptions, run: RunOptions): Promise<Judgement> {
+  const recipe = await judgingRecipe(model, options);
+  const made = await runRecipe(recipe, { ...run, registry: judgeRegistry });
+  const folders = new Map(made.map(({ name, folder }) => [name, folder]));
+  const open = (name: string) => Store.open(folders.get(name)!);
+  const answers = Object.fromEntries(
+    judged.map((set) => {
+      using store = open(`answers-${set}`);
+      return [set, readAnswers(store)];
+    }),
+  ) as Record<Judged, SpokenAnswer[]>;
+  const firstTwins = options.scenes.twins * twinPatterns(options.tuning ? "validation" : "test").length;
+  if (!options.clip) return { answers, firstTwins, blind: [] };
+  using pictures = open("scenes-twins");
+  using embedded = open(embeddings);
+  return { answers, firstTwins, blind: twinsBlindTo(pictures, embedded) };
+}
+
+/** All answers of a store that the producer `answers` has made. */
+export function readAnswers(store: Store): SpokenAnswer[] {
+  const rows = Array.from({ length: store.rows }, (_, row) => row);
+  const likely = store.gather("logProbabilities", rows).toFloat32();
+  const said = store.gather("said", rows).data as Uint8Array;
+  return rows.map((i) => {
+    const { answer, ...line } = answeredSchema.parse(store.line(i));
+    const margin = likely[2 * i + answer]! - likely[2 * i + 1 - answer]!;
+    return {
+      ...line,
+      // Equal likelihoods are no answer.
+      right: margin > 0,
+      probability: 1 / (1 + Math.exp(-margin)),
+      said: said[i] === neither ? "other" : said[i] === answer ? "right" : "wrong",
+    };
+  });
+}
