@@ -1,5 +1,7 @@
 """Makes test/golden/embedded: what diffusers and transformers compute with the models of assets/micro, for every folder
-that is there: pipelines (predicted noise, the tap U-L1-R1-B0-Cross-Q, a drawing) and CLIPs (embeddings, logits, patches). To be run again when the models change. Needs torch, diffusers 0.42.1, transformers 5, safetensors and Pillow.
+that is there: pipelines (predicted noise, the tap U-L1-R1-B0-Cross-Q, a drawing) and CLIPs (embeddings, logits, patches);
+and assets/micro/self-test.json: guided features of one scene, which `diffsight doctor` computes again. To be run again
+when the models or the scenes change. Needs torch, diffusers 0.42.1, transformers 5, safetensors and Pillow.
 
 Tolerance of a tensor: max(16 d, 3e-5 rms, 1e-7), with d the largest difference between fp32 and fp64.
 
@@ -10,6 +12,7 @@ import copy
 import json
 from pathlib import Path
 
+import diffusers
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
@@ -26,6 +29,7 @@ IMAGES = sorted((ROOT / "assets" / "scenes").glob("*.png"))[:2]
 PROMPT = "a dog facing left in the park"
 TEXTS = ["a dog in the park", "a chair in the room", "two cats in the street"]
 TIMESTEP = 50
+GUIDANCE = 4.0
 
 tensors: dict[str, torch.Tensor] = {}
 cases = []
@@ -51,12 +55,11 @@ def outputs_of(name, run, *modules):
     return found
 
 
-def pipeline_case(folder):
-    pipe = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+def noisy_passes(pipe, image, prompt):
+    """A function of the networks that runs the U-Net once on a noisy picture, and the noise that it takes."""
     side = pipe.unet.config.sample_size * 2 ** (len(pipe.vae.config.block_out_channels) - 1)
-    tokens = pipe.tokenizer(PROMPT, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    picture = Image.open(IMAGES[0]).convert("RGB")
-    pixels = VaeImageProcessor(vae_scale_factor=1).preprocess(picture, side, side)
+    tokens = pipe.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    pixels = VaeImageProcessor(vae_scale_factor=1).preprocess(Image.open(image).convert("RGB"), side, side)
     alphas = DDIMScheduler.from_config(pipe.scheduler.config).alphas_cumprod
     latent_dims = (1, 4, pipe.unet.config.sample_size, pipe.unet.config.sample_size)
     noise = torch.randn(latent_dims, generator=torch.Generator().manual_seed(0))
@@ -76,6 +79,41 @@ def pipeline_case(folder):
         across = int(grid.shape[1] ** 0.5)
         return {"noise_prediction": predicted, "tap": grid.reshape(1, -1, across, across)}
 
+    return run, noise, tokens, side
+
+
+def open_pipeline(folder):
+    return StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+
+
+def self_test(folder):
+    """Guided features of the first scene with its caption, for users to compute again."""
+    pipe = open_pipeline(folder)
+    scene = json.loads((ROOT / "assets" / "scenes" / "scenes.json").read_text())[0]
+    prompt = scene["captions"]["full"]
+    found = []
+    for text in ("", prompt):
+        run, *_ = noisy_passes(pipe, ROOT / "assets" / "scenes" / scene["image"], text)
+        found.append(run(pipe.text_encoder, pipe.vae, pipe.unet)["tap"].flatten())
+    features = found[0] + GUIDANCE * (found[1] - found[0])
+    rounded = lambda values: [round(value, 6) for value in values]
+    test = {
+        "image": scene["image"],
+        "prompt": prompt,
+        "tap": "U-L1-R1-B0-Cross-Q",
+        "timestep": TIMESTEP,
+        "guidance": GUIDANCE,
+        "start": rounded(features[:8].tolist()),
+        "mean": round(features.mean().item(), 6),
+        "rms": round(features.pow(2).mean().sqrt().item(), 6),
+        "from": f"diffusers {diffusers.__version__}, torch {torch.__version__.split('+')[0]}, f32",
+    }
+    (MICRO / "self-test.json").write_text(json.dumps(test, indent=1) + "\n")
+
+
+def pipeline_case(folder):
+    pipe = open_pipeline(folder)
+    run, noise, tokens, side = noisy_passes(pipe, IMAGES[0], PROMPT)
     name = folder.name
     args = {"folder": name, "image": IMAGES[0].name, "prompt": PROMPT, "timestep": TIMESTEP, "ids": tokens[0].tolist()}
     outputs = outputs_of(name, run, pipe.text_encoder, pipe.vae, pipe.unet)
@@ -121,6 +159,7 @@ def clip_case(folder):
     cases.append({"name": folder.name, "what": "clip", "args": args, "inputs": {}, "outputs": outputs})
 
 
+self_test(MICRO / "sd")
 for folder in sorted(MICRO.iterdir()):
     if (folder / "model_index.json").exists():
         pipeline_case(folder)

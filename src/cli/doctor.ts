@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
-import { embeddedFolder, scenesFolder } from "./embedded.js";
+import { embeddedFolder, scenesFolder, selfTestFile } from "./embedded.js";
 import { examples, outputFlags } from "./flags.js";
 import { formatBytes } from "./progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
@@ -218,12 +218,18 @@ async function checkCache(named: string | undefined): Promise<Finding[]> {
   return [{ name: "model cache", state: "ok", text: `${folder}${state}, ${free} free${offline}` }];
 }
 
-/** Guided features of rabbits.png at the default tap, from diffusers 0.42.1 and torch 2.13 in f32. */
-const expected = {
-  start: [-0.3052, -1.387289, -1.361028, -1.365293, -1.017052, -0.892458, -0.890802, -0.423583],
-  mean: -0.110008,
-  rms: 0.84743,
-};
+/** Guided features of a scene, from diffusers (scripts/make-embedded-goldens.py). */
+interface SelfTest {
+  image: string;
+  prompt: string;
+  tap: string;
+  timestep: number;
+  guidance: number;
+  /** The first numbers. */
+  start: number[];
+  mean: number;
+  rms: number;
+}
 
 const tolerance = 2e-4;
 
@@ -237,8 +243,11 @@ async function checkModel(signal: AbortSignal): Promise<Finding[]> {
       passes: 2,
       signal,
     });
-    const image = join(scenesFolder, "rabbits.png");
-    const { features } = await encoder.encode(image, { prompt: "three rabbits in the park", signal });
+    const { image, prompt, tap, timestep, guidance, ...expected } = JSON.parse(
+      await readFile(selfTestFile, "utf8"),
+    ) as SelfTest;
+    const request = { prompt, taps: [tap], timesteps: [timestep], guidance, signal };
+    const { features } = await encoder.encode(join(scenesFolder, image), request);
     const seconds = ((performance.now() - begin) / 1000).toFixed(1);
     const values = features.toFloat32();
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;

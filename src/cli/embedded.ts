@@ -5,3 +5,6 @@ import { fileURLToPath } from "node:url";
 export const embeddedFolder = fileURLToPath(new URL("../../assets/micro/sd", import.meta.url));
 
 export const scenesFolder = fileURLToPath(new URL("../../assets/scenes", import.meta.url));
+
+/** What diffusers computes with that model of one of the pictures. */
+export const selfTestFile = fileURLToPath(new URL("../../assets/micro/self-test.json", import.meta.url));
