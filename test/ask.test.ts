@@ -1,16 +1,14 @@
 /** @file Questions about pictures: LLaVA as transformers answers, folders with diffsight.json, and the command. */
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { clipLayout, initialise, llamaLayout } from "../src/models/index.js";
-import { encodeSafetensors, TorchGenerator } from "../src/tensor/index.js";
-import { parseDescription, planSight, VisionLanguageModel, writeDescription } from "../src/vlm/index.js";
+import { VisionLanguageModel } from "../src/vlm/index.js";
 import { run } from "./cli.js";
 import { Golden, goldenPath } from "./golden.js";
+import { writeVlmFolder } from "./vlm-folder.js";
 
 const golden = new Golden("pipeline-llava");
 const llava = goldenPath("pipeline-llava");
@@ -76,59 +74,8 @@ describe("a LLaVA of transformers'", () => {
   });
 });
 
-/** A folder with diffsight.json, of networks that have learned nothing. */
-async function writeModel(name: string, fusion: object | undefined): Promise<string> {
-  const at = path.join(folder, name);
-  const write = async (file: string, content: string | Uint8Array) => {
-    await mkdir(path.dirname(path.join(at, file)), { recursive: true });
-    await writeFile(path.join(at, file), content);
-  };
-  const tower = { hidden_size: 16, intermediate_size: 32, num_attention_heads: 2, num_hidden_layers: 2 };
-  const clip = {
-    model_type: "clip",
-    projection_dim: 8,
-    text_config: { ...tower, vocab_size: 20, max_position_embeddings: 8 },
-    vision_config: { ...tower, image_size: 64, patch_size: 8 },
-  };
-  const preprocessor = { size: { shortest_edge: 64 }, crop_size: { height: 64, width: 64 } };
-  await write("clip/config.json", JSON.stringify(clip));
-  await write("clip/preprocessor_config.json", JSON.stringify(preprocessor));
-  const random = new TorchGenerator(0);
-  await write("clip/model.safetensors", encodeSafetensors(initialise(clipLayout(clip), random)));
-
-  const own = JSON.parse(readFileSync(path.join(llava, "config.json"), "utf8")).text_config;
-  await write("language/config.json", JSON.stringify(own));
-  await write("language/model.safetensors", encodeSafetensors(initialise(llamaLayout(own), random)));
-  for (const file of ["tokenizer.json", "tokenizer_config.json"])
-    await write(`language/${file}`, readFileSync(path.join(llava, file)));
-
-  const sd = {
-    kind: "diffusion",
-    model: fileURLToPath(new URL("../assets/micro/sd", import.meta.url)),
-    fit: "squash",
-  };
-  const description = parseDescription({
-    encoders: {
-      clip: { kind: "vision", model: "./clip", fit: "squash" },
-      ...(fusion && { sd }),
-    },
-    ...(fusion && { fusion }),
-    projector: "linear",
-    language: { model: "./language" },
-  });
-  await writeDescription(at, description);
-  const shapes = {
-    clip: { tokens: 64, width: 16, grid: [8, 8] as const },
-    ...(fusion && { sd: { tokens: 64, width: 64, grid: [8, 8] as const } }),
-  };
-  const { layout } = planSight(description, shapes, own.hidden_size);
-  // The same projector whatever the fusion.
-  const isProjector = ({ key }: { key: string }) => key.startsWith("model.");
-  const parts = [layout.filter(isProjector), layout.filter((one) => !isProjector(one))];
-  const weights = new Map(parts.flatMap((part, i) => [...initialise(part, new TorchGenerator(1 + i))]));
-  await write("model.safetensors", encodeSafetensors(weights));
-  return at;
-}
+const writeModel = (name: string, fusion: object | undefined) =>
+  writeVlmFolder(path.join(folder, name), { fusion });
 
 const picture = imageOf("r.png");
 const ask = async (at: string, question: string) => {
@@ -162,6 +109,8 @@ describe("a folder with diffsight.json", () => {
   });
 });
 
+const embedded = fileURLToPath(new URL("../assets/micro/vlm/diffsight.json", import.meta.url));
+
 describe("diffsight ask", () => {
   const [first] = cases as [(typeof cases)[0]];
   const flags = ["-m", llava, "--max-tokens", String(first.new_token_ids.length)];
@@ -177,9 +126,14 @@ describe("diffsight ask", () => {
     });
   });
 
+  it.skipIf(existsSync(embedded))("says that the package has no model of its own", async () => {
+    const { status, stderr } = await run(["ask", picture, "What?"]);
+    expect(status).toBe(2);
+    expect(stderr).toContain("no vision-language model of its own: --model names one");
+  });
+
   it.each([
     [["ask", "a.png"], "A question is missing"],
-    [["ask", "a.png", "What?"], "--model is missing"],
     [["ask", "a.png", "What?", "-m", llava, "--temperature", "-1"], "temperature must be 0 or more, not -1."],
   ])("refuses %j", async (args, message) => {
     const { status, stderr } = await run(args.map((arg) => (arg === "a.png" ? picture : arg)));

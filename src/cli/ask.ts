@@ -6,6 +6,7 @@ import type { Fit } from "../image/index.js";
 import { misuse } from "../tensor/index.js";
 import type { Turn } from "../text/index.js";
 import type { Answer, AskOptions, VisionLanguageModel } from "../vlm/index.js";
+import { embeddedSpeaker } from "./embedded.js";
 import {
   examples,
   list,
@@ -34,6 +35,7 @@ interface AskFlags extends ModelFlags {
   vision?: string;
   language?: string;
   ignoreEos?: boolean;
+  explain?: string;
   interactive?: boolean;
   json?: boolean;
 }
@@ -54,6 +56,7 @@ export function define(command: Command, shell: Shell): void {
     .option("--image <image>", "one more picture; repeatable", list(String))
     .option("--interactive", "a conversation: questions from the terminal, until an empty line")
     .option("--system <text>", "instead of the template's own words at the beginning")
+    .option("--explain <folder>", "also where diffusion looked: overlays, maps.safetensors and index.html")
     .optionsGroup("Answering:")
     .option("--max-tokens <n>", "the longest answer", wholeNumber, 512)
     .option("--temperature <x>", "0 takes the likeliest token always", realNumber, 0)
@@ -84,7 +87,7 @@ export function define(command: Command, shell: Shell): void {
     )
     .option("--vision <path|id>", "a LLaVA's vision encoder, in place of what its config names")
     .option("--language <path|id>", "the language model of a folder that holds a projector alone");
-  modelFlags(command);
+  modelFlags(command, "a vision-language model");
   outputFlags(command, { json: "print the answer as JSON" });
   examples(
     command,
@@ -92,6 +95,10 @@ export function define(command: Command, shell: Shell): void {
     [
       'ask a.jpg --image b.jpg "What is different?" --model path/to/llava --temperature 0.2',
       "about two pictures",
+    ],
+    [
+      'ask photo.jpg "Where is the dog?" --model my-vlm --explain looks',
+      "and where diffusion looked, as a page",
     ],
   );
   command.action((image: string, question: string | undefined, flags: AskFlags) =>
@@ -110,13 +117,16 @@ async function ask(
   if (!interactive && question === undefined)
     throw misuse("QUESTION", "A question is missing; or --interactive.");
   if (interactive && json) throw misuse("USAGE", "--json is for one answer, not for --interactive.");
-  if (flags.model === undefined)
-    throw misuse("MODEL_MISSING", "--model is missing: a folder or an id of a vision-language model.");
+  if (interactive && flags.explain !== undefined)
+    throw misuse("USAGE", "--explain is for one answer, not for --interactive.");
   if (interactive && image === "-")
     throw misuse("USAGE", "With --interactive stdin is for questions, not for a picture.");
-  const images = await Promise.all([image, ...(flags.image ?? [])].map(readImage));
+  const source = flags.model ?? embeddedSpeaker();
+  if (flags.explain !== undefined) await shell.checkWritable(flags.explain, { folder: true });
+  const sources = [image, ...(flags.image ?? [])];
+  const images = await Promise.all(sources.map(readImage));
   const { VisionLanguageModel } = await import("../vlm/index.js");
-  await using model = await VisionLanguageModel.fromPretrained(flags.model, {
+  await using model = await VisionLanguageModel.fromPretrained(source, {
     ...openOptions(flags, shell),
     device: flags.device,
     memory: flags.memory,
@@ -127,6 +137,7 @@ async function ask(
     vision: flags.vision,
     language: flags.language,
   });
+  if (flags.explain !== undefined) checkExplainable(model, question!);
   const options: AskOptions = {
     maxTokens: flags.maxTokens,
     temperature: flags.temperature,
@@ -141,9 +152,34 @@ async function ask(
   };
   if (interactive) return await converse(model, images, question, options, shell);
   const answer = model.ask(images, question!, options);
-  if (!json) return await tell(answer, shell);
-  const text = await answer.whole();
-  shell.json({ answer: text.trim(), tokens: answer.ids.length, finish: answer.finish });
+  if (json) {
+    const text = await answer.whole();
+    shell.json({ answer: text.trim(), tokens: answer.ids.length, finish: answer.finish });
+  } else await tell(answer, shell);
+  if (flags.explain === undefined) return;
+  const { writeExplanation } = await import("./ask/explain.js");
+  shell.progress.show("where diffusion looked");
+  const looks = await model.explain(images, question!, { signal: shell.signal });
+  const told = { images: sources, question: question!, answer: answer.text.trim(), looks };
+  await writeExplanation(flags.explain, told, shell);
+  shell.note(`${flags.explain}/index.html shows where diffusion looked`);
+}
+
+/** @throws misuse EXPLAIN before anything is computed */
+function checkExplainable(model: VisionLanguageModel, question: string): void {
+  const told = model.told(question);
+  if (told.length === 0)
+    throw misuse(
+      "EXPLAIN",
+      `${model.source} has no diffusion encoder: there is nothing for --explain to show.`,
+    );
+  if (told.every(({ prompt }) => prompt === "")) {
+    const names = told.map(({ encoder }) => encoder).join(", ");
+    throw misuse(
+      "EXPLAIN",
+      `The question is told to none of ${model.source}'s diffusion encoders (${names}: conditioning.inference): there is nothing for --explain to show.`,
+    );
+  }
 }
 
 async function tell(answer: Answer, shell: Shell): Promise<void> {

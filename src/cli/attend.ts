@@ -173,7 +173,7 @@ function range(from: number, to: number): number[] {
 }
 
 /** A word as a part of a file's name on any system. */
-function fileName(word: string): string {
+export function fileName(word: string): string {
   return word.replace(/[^\p{L}\p{M}\p{N}_-]+/gu, "_").slice(0, 40);
 }
 

@@ -41,14 +41,11 @@ export function sourceFlags(command: Command): Command {
     .option("--local-files-only", "never use the network");
 }
 
-/** -m, --device ... */
-export function modelFlags(command: Command): Command {
+/** -m, --device ... @param kind what a model is, for the help */
+export function modelFlags(command: Command, kind = "a diffusers pipeline"): Command {
   command
     .optionsGroup("Model:")
-    .option(
-      "-m, --model <path|id>",
-      "folder of a diffusers pipeline, or its id on the hub (default: the embedded one)",
-    );
+    .option("-m, --model <path|id>", `folder of ${kind}, or its id on the hub (default: the embedded one)`);
   return sourceFlags(command)
     .optionsGroup("Computing:")
     .addOption(

@@ -1,19 +1,26 @@
 /** @file What a model says, as it says it. */
 
 import { TextStream, type Tokenizer } from "../text/index.js";
-import type { Finish, Generation } from "./language/index.js";
+import type { Context, Finish, Generation } from "./language/index.js";
+
+/** What an answer is computed from. */
+interface Start {
+  /** What was read; it is the answer's own, and freed with it. */
+  context: Context;
+  generation: Generation;
+  tokenizer: Tokenizer;
+  stop: readonly string[];
+}
 
 /** An answer in pieces of whole characters. It is computed as it is read, once. */
 export class Answer implements AsyncIterable<string> {
-  readonly #start: () => Promise<{ generation: Generation; tokenizer: Tokenizer; stop: readonly string[] }>;
+  readonly #start: () => Promise<Start>;
   #generation: Generation | undefined;
   #text = "";
   #stopped = false;
 
   /** @internal */
-  constructor(
-    start: () => Promise<{ generation: Generation; tokenizer: Tokenizer; stop: readonly string[] }>,
-  ) {
+  constructor(start: () => Promise<Start>) {
     this.#start = start;
   }
 
@@ -33,7 +40,8 @@ export class Answer implements AsyncIterable<string> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, void> {
-    const { generation, tokenizer, stop } = await this.#start();
+    const { context, generation, tokenizer, stop } = await this.#start();
+    using _ = context;
     this.#generation = generation;
     const stream = new TextStream(tokenizer, { stop });
     const tell = (piece: string) => {

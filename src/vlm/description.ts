@@ -69,7 +69,7 @@ const diffusionSchema = z.strictObject({
 /** The question as one vector: the pooled output of a model's text encoder. For fusions that ask for it. */
 const textSchema = z.strictObject({ kind: z.literal("text"), model: modelSchema });
 
-const encoderSchema = z.discriminatedUnion("kind", [visionSchema, diffusionSchema, textSchema]);
+export const encoderSchema = z.discriminatedUnion("kind", [visionSchema, diffusionSchema, textSchema]);
 export type EncoderDescription = z.output<typeof encoderSchema>;
 
 const encoderName = z.string().regex(/^[a-z][a-z0-9_-]{0,39}$/);

@@ -1,6 +1,7 @@
 /** @file The vlm room's door: seeing and speaking joined. */
 
 export { Answer } from "./answer.js";
+export type { Answered, AnswerOptions, AnswerScore, Asked, AskOptions, SteerOptions } from "./asked.js";
 export {
   type Conditioning,
   type ConditioningChoice,
@@ -15,6 +16,7 @@ export {
   descriptionFile,
   descriptionJsonSchema,
   type EncoderDescription,
+  encoderSchema,
   type ModelReference,
   parseDescription,
   readDescription,
@@ -27,10 +29,11 @@ export * from "./language/index.js";
 export { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
 export { type LlavaComponent, llavaCheckpoint, llavaKey } from "./llava-keys.js";
 export { type Llava, type LlavaOptions, llavaImageFeatures, openLlava } from "./llava-open.js";
+export type { VisionLanguageModelOptions } from "./parts.js";
 export { type ProjectorConfig, projector, projectorLayout, readProjectorType } from "./projector.js";
 export { EncoderOpener, type ModelSource, type OpenEncoder } from "./sight/encoders.js";
 export { planSight, type SightPlan } from "./sight/plan.js";
-export type { Picture, Sight, Steer } from "./sight/sight.js";
+export type { DiffusionLook, DiffusionPrompt, DiffusionTold, Picture, Sight, Steer } from "./sight/sight.js";
 export {
   planSplice,
   type SpliceOptions,
@@ -39,8 +42,5 @@ export {
   spliceIndex,
   spliceParts,
 } from "./splice.js";
-export {
-  type AskOptions,
-  VisionLanguageModel,
-  type VisionLanguageModelOptions,
-} from "./vision-language-model.js";
+export { checkVocabulary, readTexts, type Texts } from "./texts.js";
+export { VisionLanguageModel } from "./vision-language-model.js";

@@ -1,65 +1,32 @@
 /** @file `VisionLanguageModel`: pictures and questions in, answers out. */
 
 import { fingerprint } from "../diffusion/index.js";
-import { type CallOptions, Engine, type EngineOptions } from "../engine/index.js";
-import { decodeImage, type Fit, type ImageInput } from "../image/index.js";
+import { type CallOptions, Engine } from "../engine/index.js";
+import { decodeImage, type ImageInput } from "../image/index.js";
+import { longestSequence } from "../models/index.js";
 import { misuse, type Tensor } from "../tensor/index.js";
 import {
-  type ChatTemplate,
-  type ChatTemplateContents,
-  chatTemplate,
-  chatTemplateFiles,
   encodeWithImages,
+  ignoredLabel,
   imageMark,
   imageTokenIndex,
-  readChatTemplate,
-  readTokenizer,
-  type Tokenizer,
-  type TokenizerContents,
+  labelConversation,
+  TextStream,
   type Turn,
-  tokenizerFiles,
 } from "../text/index.js";
-import { type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
+import { openModel } from "../weights/index.js";
 import { Answer } from "./answer.js";
-import { descriptionFile, readDescription, resolveModel } from "./description.js";
-import { type Context, endTokens, type GenerateOptions, LanguageModel } from "./language/index.js";
-import { openLlava } from "./llava-open.js";
-import { DescribedSight } from "./sight/described-sight.js";
-import { EncoderOpener } from "./sight/encoders.js";
-import { LlavaSight } from "./sight/llava-sight.js";
-import type { Picture, Sight } from "./sight/sight.js";
+import type { Answered, AnswerOptions, AnswerScore, Asked, AskOptions, SteerOptions } from "./asked.js";
+import type { Context } from "./language/index.js";
+import { openParts, type Parts, type VisionLanguageModelOptions } from "./parts.js";
+import type { DiffusionLook, DiffusionTold, Picture, Steer } from "./sight/sight.js";
 import { spliceParts } from "./splice.js";
 
-export interface VisionLanguageModelOptions extends OpenOptions, EngineOptions {
-  /** Brings pictures to size in another way than the checkpoint says. For LLaVA; a description says it of each encoder. */
-  fit?: Fit | undefined;
-  /** `vicuna_v1`, `llava_llama_2` ..., or `chat` for the language model's own. Default: the checkpoint's. */
-  template?: string | undefined;
-  /** A LLaVA's vision encoder and language model, where its own config names what is not there. */
-  vision?: string | undefined;
-  language?: string | undefined;
-}
-
-export interface AskOptions extends Omit<GenerateOptions, "stop" | "keepContext"> {
-  /** Texts that end the answer, beside those of the template; they are not part of it. */
-  stop?: readonly string[];
-  /** In place of the template's own words at the beginning. */
-  system?: string;
-  /** For models that are steered by a description of the picture. */
-  caption?: string;
-}
-
-/** The parts of a model that is open. */
-interface Parts {
-  engine: Engine;
-  sight: Sight;
-  language: LanguageModel;
-  tokenizer: Tokenizer;
-  template: ChatTemplate;
-}
-
-/** Readings that are kept, so that the next question about a picture, or the next turn, reads only what is new. */
-const keptReadings = 4;
+/**
+ * Readings that are kept, so that the next question about a picture, or the next turn, reads only what is new; that of
+ * the text before the pictures is one of them.
+ */
+const keptReadings = 5;
 
 export class VisionLanguageModel {
   readonly #parts: Parts;
@@ -84,8 +51,7 @@ export class VisionLanguageModel {
     const folder = await openModel(idOrPath, options);
     const engine = await Engine.open(options);
     try {
-      const open = (await folder.has(descriptionFile)) ? openDescribed : openLlavaParts;
-      return new VisionLanguageModel(idOrPath, await open(folder, engine, options));
+      return new VisionLanguageModel(idOrPath, await openParts(folder, engine, options));
     } catch (error) {
       await engine.dispose();
       throw error;
@@ -115,20 +81,111 @@ export class VisionLanguageModel {
    * @throws when it is read: DiffsightError IMAGES when names and pictures differ in number; IMAGE_*, PROMPT, CONTEXT_LENGTH
    */
   answer(turns: readonly Turn[], images: readonly ImageInput[], options: AskOptions = {}): Answer {
-    const { stop = [], system, caption, ...generate } = options;
+    const { stop = [], system, caption, diffusion, ...generate } = options;
+    const asked: Asked = {
+      turns,
+      images,
+      ...(system !== undefined && { system }),
+      ...(caption !== undefined && { caption }),
+      ...(diffusion && { diffusion }),
+    };
     return new Answer(async () => {
       const { tokenizer, template, language } = this.#parts;
-      const spoken = system === undefined ? turns : [{ role: "system" as const, text: system }, ...turns];
-      const named = spoken.reduce((sum, { text }) => sum + text.split(imageMark).length - 1, 0);
-      if (named !== images.length)
-        throw misuse("IMAGES", `${images.length} pictures were given, ${named} are named in the text.`);
-      const call = { signal: generate.signal };
-      const asked = turns.filter(({ role }) => role === "user").at(-1)?.text ?? "";
-      const question = asked.replaceAll(imageMark, " ").replace(/\s+/g, " ").trim();
-      const context = await this.#read(template.render(spoken), images, { question, caption }, call);
+      const context = await this.#readQuestion(asked, { signal: generate.signal });
       const generation = language.generate(context, generate);
-      return { generation, tokenizer, stop: [...template.stop, ...stop] };
+      return { context, generation, tokenizer, stop: [...template.stop, ...stop] };
     });
+  }
+
+  /**
+   * The answers to several questions, a token of each at a time: weights are read once a step.
+   * @throws DiffsightError as `answer` when it is read
+   */
+  async answerBatch(asked: readonly Asked[], options: AnswerOptions = {}): Promise<Answered[]> {
+    const { tokenizer, template, language } = this.#parts;
+    const { stop = [], ...generate } = options;
+    const contexts: Context[] = [];
+    try {
+      for (const one of asked) contexts.push(await this.#readQuestion(one, { signal: generate.signal }));
+      const streams = new Map<readonly number[], { stream: TextStream; text: string }>();
+      const generation = language.generateBatch(contexts, {
+        ...generate,
+        stop: (ids) => {
+          const said = streams.get(ids) ?? {
+            stream: new TextStream(tokenizer, { stop: [...template.stop, ...stop] }),
+            text: "",
+          };
+          said.text += said.stream.push(ids.at(-1)!);
+          streams.set(ids, said);
+          return said.stream.stopped !== undefined;
+        },
+      });
+      for await (const _ of generation);
+      return generation.ids.map((ids, i) => {
+        const said = streams.get(ids);
+        const text = said ? said.text + said.stream.end() : "";
+        return { text, ids, finish: generation.finish[i]! };
+      });
+    } finally {
+      for (const context of contexts) context.release();
+    }
+  }
+
+  /**
+   * How likely answers are: the logarithms of their tokens' probabilities, given pictures and question. Pictures that
+   * are seen alike in several are read once.
+   * @throws DiffsightError as `answer` when it is read; TOKENIZATION_MISMATCH when an answer's tokens cannot be told
+   *   from the question's
+   */
+  async score(
+    asked: readonly (Asked & { answer: string })[],
+    call: CallOptions = {},
+  ): Promise<AnswerScore[]> {
+    const { tokenizer, template, language } = this.#parts;
+    const texts: { after: Context; ids: readonly number[] }[] = [];
+    try {
+      for (const one of asked) {
+        const turns = [...spoken(one), { role: "assistant" as const, text: one.answer }];
+        checkImages(turns, one.images.length);
+        const { ids, labels } = labelConversation(tokenizer, template, turns, { onMismatch: "error" });
+        const start = labels.lastIndexOf(ignoredLabel) + 1;
+        texts.push({ after: await this.#read(ids.slice(0, start), one, call), ids: ids.slice(start) });
+      }
+      const scores = await language.score(texts, call);
+      return scores.map((one) => ({
+        tokens: one.length,
+        logProbability: one.reduce((sum, score) => sum + score, 0),
+      }));
+    } finally {
+      for (const { after } of texts) after.release();
+    }
+  }
+
+  /** What each diffusion encoder is told when this is asked; nothing of a model without one. */
+  told(question: string, steer: SteerOptions = {}): DiffusionTold[] {
+    return this.#parts.sight.told({ ...steer, question: withoutMarks(question) });
+  }
+
+  /** What of the steer changes what is seen of a picture: equal keys are seen alike. */
+  steered(steer: Steer): string {
+    return this.#parts.sight.steered(steer);
+  }
+
+  /**
+   * Where diffusion looked because of a question: of each picture, one look of each diffusion encoder that is told a
+   * text with it. What was computed for the answer is not computed again.
+   */
+  async explain(
+    images: ImageInput | readonly ImageInput[],
+    question: string,
+    { signal, ...steer }: SteerOptions & CallOptions = {},
+  ): Promise<DiffusionLook[][]> {
+    const list = (Array.isArray(images) ? images : [images]) as readonly ImageInput[];
+    const told = { ...steer, question: withoutMarks(question) };
+    const looks: DiffusionLook[][] = [];
+    for (const image of list)
+      looks.push(await this.#parts.sight.looks(await pictureOf(image), told, { signal }));
+    return looks;
   }
 
   async release(): Promise<void> {
@@ -143,28 +200,59 @@ export class VisionLanguageModel {
     await this.release();
   }
 
-  /** Reads a prompt; what was read up to its last picture is kept for the next one that begins so. */
-  async #read(
-    prompt: string,
-    images: readonly ImageInput[],
-    steer: { question: string; caption: string | undefined },
-    call: CallOptions,
-  ): Promise<Context> {
-    const { sight, language, tokenizer } = this.#parts;
-    const ids = encodeWithImages(tokenizer, prompt);
+  /** A question up to where the answer begins; the caller's to release. */
+  async #readQuestion(asked: Asked, call: CallOptions): Promise<Context> {
+    const { tokenizer, template } = this.#parts;
+    checkImages(spoken(asked), asked.images.length);
+    return this.#read(encodeWithImages(tokenizer, template.render(spoken(asked))), asked, call);
+  }
+
+  /**
+   * Reads a prompt; what was read up to its last picture is kept for the next one that begins so, and so is the text
+   * before its first picture.
+   */
+  async #read(ids: readonly number[], asked: Asked, call: CallOptions): Promise<Context> {
+    const { sight, language, template } = this.#parts;
+    const { images, turns, caption, diffusion } = asked;
+    const named = ids.filter((id) => id === imageTokenIndex).length;
+    if (named !== images.length) {
+      const what = `The template ${template.name} writes ${named} of ${images.length} pictures`;
+      throw misuse("TEMPLATE", `${what}: choose another one, such as vicuna_v1.`);
+    }
+    this.#checkLength(ids.length - named, named * sight.tokens);
+    const [first, last] = [ids.indexOf(imageTokenIndex), ids.lastIndexOf(imageTokenIndex) + 1];
+    if (last === 0) return language.read([ids], call);
     const pictures = await Promise.all(images.map(pictureOf));
-    const last = ids.lastIndexOf(imageTokenIndex) + 1;
+    const question = withoutMarks(turns.filter(({ role }) => role === "user").at(-1)?.text ?? "");
+    const steer: Steer = { question, caption, diffusion };
     const key = `${ids.slice(0, last).join()} ${pictures.map((one) => one.key).join()} ${sight.steered(steer)}`;
-    const rest = ids.slice(last);
-    if (last === 0) return language.read([rest], call);
-    let before = this.#readings.get(key);
-    if (!before) {
+    const before = await this.#recall(key, async () => {
       const rows: Tensor[] = [];
       for (const picture of pictures) rows.push(await sight.rows(picture, steer, call));
-      before = await language.read(spliceParts(ids.slice(0, last), rows), call);
-    }
-    this.#keep(key, before);
-    return language.read([rest], { ...call, after: before });
+      const parts = spliceParts(ids.slice(first, last), rows);
+      if (first === 0) return language.read(parts, call);
+      const opening = ids.slice(0, first);
+      const after = await this.#recall(opening.join(), () => language.read([opening], call));
+      return language.read(parts, { ...call, after });
+    });
+    return language.read([ids.slice(last)], { ...call, after: before });
+  }
+
+  /** @throws misuse CONTEXT_LENGTH before anything is seen */
+  #checkLength(text: number, pictures: number): void {
+    const longest = longestSequence(this.#parts.language.config.rope);
+    if (text + pictures <= longest) return;
+    const parts = pictures > 0 ? ` (${text} of text, ${pictures} of pictures)` : "";
+    throw misuse(
+      "CONTEXT_LENGTH",
+      `The question is too long: with its template it has ${text + pictures} tokens${parts}, and the language model reads ${longest}.`,
+    );
+  }
+
+  async #recall(key: string, read: () => Promise<Context>): Promise<Context> {
+    const context = this.#readings.get(key) ?? (await read());
+    this.#keep(key, context);
+    return context;
   }
 
   #keep(key: string, context: Context): void {
@@ -178,56 +266,23 @@ export class VisionLanguageModel {
   }
 }
 
+function spoken({ turns, system }: Asked): readonly Turn[] {
+  return system === undefined ? turns : [{ role: "system", text: system }, ...turns];
+}
+
+/** @throws misuse IMAGES */
+function checkImages(turns: readonly Turn[], images: number): void {
+  const named = turns.reduce((sum, { text }) => sum + text.split(imageMark).length - 1, 0);
+  if (named !== images)
+    throw misuse("IMAGES", `${images} pictures were given, ${named} are named in the text.`);
+}
+
+/** A question as diffusion is told it: without the places of pictures. */
+function withoutMarks(text: string): string {
+  return text.replaceAll(imageMark, " ").replace(/\s+/g, " ").trim();
+}
+
 async function pictureOf(input: ImageInput): Promise<Picture> {
   const image = await decodeImage(input);
   return { image, key: `${image.width}x${image.height}:${await fingerprint(image.data)}` };
-}
-
-type OpenParts = (folder: ModelFolder, engine: Engine, options: VisionLanguageModelOptions) => Promise<Parts>;
-
-const openLlavaParts: OpenParts = async (folder, engine, options) => {
-  const llava = await openLlava(folder, options);
-  const { config, checkpoint, folder: own } = llava.language;
-  const eosTokenIds = await endTokens(own);
-  return {
-    engine,
-    sight: new LlavaSight(engine, llava, options.fit),
-    language: await LanguageModel.open(config, checkpoint, { engine, eosTokenIds }),
-    ...(await textOf(own, options.template)),
-  };
-};
-
-const openDescribed: OpenParts = async (folder, engine, options) => {
-  const description = await readDescription(folder);
-  const locate = (model: Parameters<typeof resolveModel>[0]) => resolveModel(model, folder.source);
-  const { source, revision } = locate(description.language.model);
-  const own = await openModel(source, { ...options, revision });
-  const language = await LanguageModel.fromPretrained(source, { ...options, revision, engine });
-  const opener = new EncoderOpener(engine, options);
-  return {
-    engine,
-    sight: await DescribedSight.open(description, await folder.checkpoint(""), language.config.hiddenSize, {
-      engine,
-      opener,
-      locate,
-    }),
-    language,
-    ...(await textOf(own, options.template ?? description.template)),
-  };
-};
-
-/** The tokenizer, and how conversations are written: as asked for, as the folder says, or as Vicuna was taught. */
-async function textOf(
-  folder: ModelFolder,
-  name: string | undefined,
-): Promise<Pick<Parts, "tokenizer" | "template">> {
-  const contents: Record<string, Uint8Array> = {};
-  for (const file of tokenizerFiles) if (await folder.has(file)) contents[file] = await folder.bytes(file);
-  const tokenizer = await readTokenizer(contents as TokenizerContents);
-  if (name !== undefined && name !== "chat") return { tokenizer, template: chatTemplate(name) };
-  const texts: Record<string, string> = {};
-  for (const file of chatTemplateFiles) if (await folder.has(file)) texts[file] = await folder.text(file);
-  const own = await readChatTemplate(texts as ChatTemplateContents);
-  if (!own && name === "chat") throw misuse("TEMPLATE", `${folder.source} has no chat template.`);
-  return { tokenizer, template: own ?? chatTemplate("vicuna_v1") };
 }

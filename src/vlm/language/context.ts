@@ -65,6 +65,9 @@ export class Context {
   }
 }
 
+/** Takes the scores of the token after a row: `position` counts from the beginning of the context. */
+export type TakeScores = (context: Context, position: number, logits: Float32Array) => void;
+
 /** One context's part of the work: what it has already, and the rows that it lacks. */
 interface Lane {
   context: Context;
@@ -91,11 +94,12 @@ export class ContextMemory {
 
   /**
    * Computes what contexts lack, all together.
+   * @param take gets the scores after every row that is computed; without it those after the last are kept alone
    * @throws DiffsightError ABORTED, at once; what computes then ends its run
    */
-  async fill(contexts: readonly Context[], { signal }: CallOptions = {}): Promise<void> {
+  async fill(contexts: readonly Context[], { signal }: CallOptions = {}, take?: TakeScores): Promise<void> {
     if (signal?.aborted) throw aborted();
-    const work = this.#queue.then(() => this.#fill(contexts, signal));
+    const work = this.#queue.then(() => this.#fill(contexts, signal, take));
     this.#queue = work.catch(() => {});
     await untilAborted(work, signal);
   }
@@ -112,7 +116,11 @@ export class ContextMemory {
     return context.place!.logits;
   }
 
-  async #fill(contexts: readonly Context[], signal: AbortSignal | undefined): Promise<void> {
+  async #fill(
+    contexts: readonly Context[],
+    signal: AbortSignal | undefined,
+    take: TakeScores | undefined,
+  ): Promise<void> {
     if (this.network.kept.lost) {
       await this.network.kept.release();
       this.#epoch++;
@@ -120,7 +128,7 @@ export class ContextMemory {
     const lanes = contexts.flatMap((context) => this.#lane(context) ?? []);
     for (let first = 0; first < lanes.length; ) {
       if (signal?.aborted) throw aborted();
-      first = await this.#run(lanes, first);
+      first = await this.#run(lanes, first, take);
     }
   }
 
@@ -155,21 +163,24 @@ export class ContextMemory {
    * One run, of up to `rowsPerRun` rows of one context after another.
    * @returns the first lane that is not done
    */
-  async #run(lanes: readonly Lane[], first: number): Promise<number> {
+  async #run(lanes: readonly Lane[], first: number, take: TakeScores | undefined): Promise<number> {
     const at = this.#top(
       [...this.#live].map(({ place }) => place!.ranges).concat(lanes.map(({ ranges }) => ranges)),
     );
     const rows: NetworkRow[] = [];
-    const ends: { lane: Lane; row: number }[] = [];
+    const ends: { lane: Lane; row: number; position: number }[] = [];
     for (const lane of lanes.slice(first)) {
       const from = rows.length;
       if (from === rowsPerRun) break;
       const some = lane.rows.slice(lane.done, lane.done + rowsPerRun - from);
       const { ranges: sees, start, done } = lane;
-      for (const [k, row] of some.entries()) rows.push({ row, position: start + done + k, sees, from });
+      for (const [k, row] of some.entries()) {
+        const position = start + done + k;
+        if (take || done + k === lane.rows.length - 1) ends.push({ lane, row: rows.length, position });
+        rows.push({ row, position, sees, from });
+      }
       lane.done += some.length;
       lane.ranges = joined(sees, [at + from, at + rows.length]);
-      if (lane.done === lane.rows.length) ends.push({ lane, row: rows.length - 1 });
     }
     const logits = await this.network.run(
       rows,
@@ -177,11 +188,13 @@ export class ContextMemory {
       ends.map(({ row }) => row),
     );
     const width = logits.dims[1]!;
-    for (const [k, { lane }] of ends.entries()) {
-      const own = (logits.data as Float32Array).slice(k * width, (k + 1) * width);
-      this.#place(lane.context, lane.ranges, own);
+    for (const [k, { lane, position }] of ends.entries()) {
+      const own = (logits.data as Float32Array).subarray(k * width, (k + 1) * width);
+      take?.(lane.context, position, own);
+      if (position === lane.context.length - 1) this.#place(lane.context, lane.ranges, own.slice());
     }
-    return first + ends.length;
+    const open = lanes.findIndex(({ rows, done }) => done < rows.length);
+    return open === -1 ? lanes.length : open;
   }
 
   /** The first row after all that are in use. The first of all is of zeros: the runtime computes nothing with 0 rows. */

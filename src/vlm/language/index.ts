@@ -9,6 +9,7 @@ export {
   Generation,
 } from "./generation.js";
 export {
+  type Continuation,
   endTokens,
   LanguageModel,
   type LanguageModelOptions,

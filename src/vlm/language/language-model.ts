@@ -19,6 +19,12 @@ export interface ReadOptions extends CallOptions {
   after?: Context;
 }
 
+/** A text that may follow a context. */
+export interface Continuation {
+  after: Context;
+  ids: readonly number[];
+}
+
 /** What a prompt is, or a context that was read already. */
 export type PromptOrContext = Prompt | Context;
 
@@ -108,6 +114,34 @@ export class LanguageModel {
     return new BatchGeneration(this.#memory, limits, prompts.length, options, contexts);
   }
 
+  /**
+   * How likely texts are, all together: the logarithm of each token's probability, given the context and the tokens
+   * before it. What they share is computed once; nothing of them is kept.
+   * @returns natural logarithms, one a token of each text
+   * @throws DiffsightError PROMPT, CONTEXT_LENGTH, ABORTED
+   */
+  async score(texts: readonly Continuation[], { signal }: CallOptions = {}): Promise<Float64Array[]> {
+    const contexts = texts.map(({ after, ids }) => this.#branch([ids], after));
+    const scored = new Map(
+      contexts.map((context, i) => {
+        const { after, ids } = texts[i]!;
+        const found = new Float64Array(ids.length);
+        if (ids.length > 0) found[0] = logProbability(this.#memory.logits(after), ids[0]!);
+        return [context, { ids, start: after.length, found }];
+      }),
+    );
+    try {
+      await this.#memory.fill(contexts, { signal }, (context, position, logits) => {
+        const { ids, start, found } = scored.get(context)!;
+        const next = position + 1 - start;
+        if (next > 0 && next < ids.length) found[next] = logProbability(logits, ids[next]!);
+      });
+    } finally {
+      for (const context of contexts) context.release();
+    }
+    return [...scored.values()].map(({ found }) => found);
+  }
+
   /** Loads the weights now rather than when they are first needed. */
   prepare(): Promise<void> {
     return this.#network.prepare();
@@ -134,6 +168,13 @@ export class LanguageModel {
     }
     return context;
   }
+}
+
+/** Logarithm of one entry of the softmax, in doubles. */
+function logProbability(logits: Float32Array, id: number): number {
+  const top = logits.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
+  const total = logits.reduce((sum, score) => sum + Math.exp(score - top), 0);
+  return logits[id]! - top - Math.log(total);
 }
 
 /** The tokens that end an answer by a folder's generation_config.json, where it says so. */

@@ -5,11 +5,11 @@ import type { CallOptions, Engine, Program } from "../../engine/index.js";
 import { input, reshape, type Value } from "../../graph/index.js";
 import type { Tensor } from "../../tensor/index.js";
 import { type Checkpoint, Scope } from "../../weights/index.js";
-import { type ConditioningChoice, conditionOn } from "../conditioning.js";
-import type { VlmDescription } from "../description.js";
-import type { EncoderOpener, ModelSource, OpenEncoder } from "./encoders.js";
+import { conditionOn } from "../conditioning.js";
+import type { EncoderDescription, VlmDescription } from "../description.js";
+import type { EncoderOpener, ModelSource, OpenEncoder, Told } from "./encoders.js";
 import { planSight } from "./plan.js";
-import type { Picture, Sight, Steer } from "./sight.js";
+import type { DiffusionLook, DiffusionPrompt, DiffusionTold, Picture, Sight, Steer } from "./sight.js";
 
 /** Rows of pictures that were seen. */
 const memoryBytes = 128 * 2 ** 20;
@@ -19,6 +19,7 @@ export class DescribedSight implements Sight {
 
   private constructor(
     readonly width: number,
+    readonly tokens: number,
     readonly description: VlmDescription,
     readonly encoders: ReadonlyMap<string, OpenEncoder>,
     readonly program: Program,
@@ -54,17 +55,25 @@ export class DescribedSight implements Sight {
     for (const [name, { tokens, width }] of Object.entries(shapes))
       streams[name] = input(`see.${name}`, [1, tokens, width]);
     const rows = reshape(plan.rows(Scope.of(checkpoint), streams), [plan.tokens, width]);
-    return new DescribedSight(width, description, encoders, engine.compile({ rows }), opener);
+    const program = engine.compile({ rows });
+    return new DescribedSight(width, plan.tokens, description, encoders, program, opener);
   }
 
   /** What each encoder is told. */
-  #choices({ question, caption }: Steer): Map<string, ConditioningChoice> {
+  #choices({ question, caption, diffusion }: Steer): Map<string, Told> {
     const row = { id: "asked", caption, questions: question === undefined ? [] : [question] };
     const draw = { seed: 0, epoch: 0 };
     return new Map(
-      Object.entries(this.description.encoders).map(([name, encoder]): [string, ConditioningChoice] => {
-        if (encoder.kind === "diffusion")
-          return [name, conditionOn({ ...encoder.conditioning.inference, ...undropped }, row, draw)];
+      Object.entries(this.description.encoders).map(([name, encoder]): [string, Told] => {
+        if (encoder.kind === "diffusion") {
+          const { inference } = encoder.conditioning;
+          return [
+            name,
+            diffusion
+              ? toldInstead(encoder, diffusion)
+              : conditionOn({ ...inference, ...undropped }, row, draw),
+          ];
+        }
         const prompt = encoder.kind === "text" ? (question ?? "") : "";
         return [name, { prompt, guidance: 0, reason: prompt === "" ? "none" : "text" }];
       }),
@@ -73,6 +82,12 @@ export class DescribedSight implements Sight {
 
   steered(steer: Steer): string {
     return JSON.stringify([...this.#choices(steer)]);
+  }
+
+  told(steer: Steer): DiffusionTold[] {
+    return [...this.#choices(steer)]
+      .filter(([encoder]) => this.description.encoders[encoder]!.kind === "diffusion")
+      .map(([encoder, { prompt, guidance }]) => ({ encoder, prompt, guidance }));
   }
 
   async rows(picture: Picture, steer: Steer, call: CallOptions = {}): Promise<Tensor> {
@@ -86,6 +101,16 @@ export class DescribedSight implements Sight {
     return seen.rows!;
   }
 
+  async looks(picture: Picture, steer: Steer, call: CallOptions = {}): Promise<DiffusionLook[]> {
+    const looks: DiffusionLook[] = [];
+    const choices = this.#choices(steer);
+    for (const told of this.told(steer)) {
+      const look = await this.encoders.get(told.encoder)!.look?.(picture, choices.get(told.encoder)!, call);
+      if (look) looks.push({ ...told, ...look });
+    }
+    return looks;
+  }
+
   async prepare(): Promise<void> {
     for (const encoder of this.encoders.values()) await encoder.prepare();
     await this.program.prepare();
@@ -95,6 +120,16 @@ export class DescribedSight implements Sight {
     await this.program.release();
     await this.opener.release();
   }
+}
+
+/** What an encoder is told in place of what its description chooses; nothing where it would make no difference. */
+function toldInstead(
+  { part, conditioning: { inference } }: Extract<EncoderDescription, { kind: "diffusion" }>,
+  { prompt, guidance = "guidance" in inference ? inference.guidance : 0, textLayers }: DiffusionPrompt,
+): Told {
+  const isUnheard = part === "unconditional" || (part === "guided" && guidance === 0);
+  if (prompt === "" || isUnheard) return { prompt: "", guidance: 0, reason: "none" };
+  return { prompt, guidance, reason: "text", ...(textLayers && { textLayers }) };
 }
 
 /** When a question is asked nothing is dropped by chance. */

@@ -1,6 +1,6 @@
 /** @file The encoders that a description names, each from a picture or a question to tokens. */
 
-import { average, DiffusionEncoder, Memory } from "../../diffusion/index.js";
+import { DiffusionEncoder, Memory } from "../../diffusion/index.js";
 import type { CallOptions, Engine, EngineOptions } from "../../engine/index.js";
 import { input, reshape } from "../../graph/index.js";
 import { clipPixels, readPreprocessorConfig } from "../../image/index.js";
@@ -17,16 +17,29 @@ import { type ModelFolder, type OpenOptions, openModel, Scope } from "../../weig
 import type { ConditioningChoice } from "../conditioning.js";
 import type { EncoderDescription } from "../description.js";
 import type { StreamShape } from "../fusion/index.js";
-import type { Picture } from "./sight.js";
+import { diffusionEncoder } from "./diffusion.js";
+import type { DiffusionLook, Picture } from "./sight.js";
+
+/** What an encoder is told with a picture. */
+export interface Told extends ConditioningChoice {
+  /** The cross-attentions that hear it. Default: the description's. */
+  textLayers?: readonly string[];
+}
 
 /** One encoder, opened. */
 export interface OpenEncoder {
   readonly shape: StreamShape;
   /**
    * [1, tokens, width]
-   * @param choice the text that steers diffusion, or that a text encoder reads
+   * @param told the text that steers diffusion, or that a text encoder reads
    */
-  see(picture: Picture, choice: ConditioningChoice, call?: CallOptions): Promise<Tensor>;
+  see(picture: Picture, told: Told, call?: CallOptions): Promise<Tensor>;
+  /** Where the text made diffusion look; nothing when it is told none. Other kinds of encoders look nowhere. */
+  look?(
+    picture: Picture,
+    told: Told,
+    call?: CallOptions,
+  ): Promise<Pick<DiffusionLook, "image" | "delta" | "words"> | undefined>;
   prepare(): Promise<void>;
 }
 
@@ -105,46 +118,7 @@ export class EncoderOpener {
     const opened = this.#diffusion.get(key) ?? this.#openEye(from);
     this.#diffusion.set(key, opened);
     const eye = await opened;
-    const { tap, timestep, part, fit, size, textLayers, seed, ensemble, vae, pool } = description;
-    const [info] = (await eye.taps(size === undefined ? {} : { size })).filter(
-      ({ id, short }) => id === tap.toLowerCase() || short.toLowerCase() === tap.toLowerCase(),
-    );
-    if (info?.dims.length !== 3)
-      throw misuse(
-        "UNKNOWN_TAP",
-        `${from.source} has no grid of features called "${tap}": \`diffsight taps\` lists them.`,
-      );
-    const [width, height, across] = info.dims as unknown as [number, number, number];
-    const grid = pool === undefined ? ([height, across] as const) : ([pool, pool] as const);
-    const timesteps = [timestep].flat();
-    return {
-      shape: { tokens: grid[0] * grid[1], width, grid },
-      async see({ image }, { prompt, guidance }, { signal } = {}) {
-        const told = prompt !== "";
-        const seen = await eye.encode(
-          { ...image, channels: 3 },
-          {
-            taps: [tap],
-            timesteps,
-            // Without a text all parts but the difference are the unconditional one.
-            parts: [part],
-            guidance: told ? guidance : 0,
-            ...((told || part === "delta" || part === "conditional") && { prompt }),
-            ...(size !== undefined && { size }),
-            ...(pool !== undefined && { pool }),
-            ...(textLayers && { textLayers }),
-            fit,
-            seed,
-            ensemble,
-            vae,
-            signal,
-          },
-        );
-        const mean = average([...seen.tensors.values()]);
-        return tokensOfGrid(mean);
-      },
-      prepare: async () => {},
-    };
+    return diffusionEncoder(eye, description);
   }
 
   #openEye({ source, revision }: ModelSource): Promise<DiffusionEncoder> {
@@ -192,15 +166,4 @@ export class EncoderOpener {
   #folder({ source, revision }: ModelSource): Promise<ModelFolder> {
     return openModel(source, { ...this.options, revision });
   }
-}
-
-/** [C, H, W] -> [1, H W, C] */
-function tokensOfGrid(grid: Tensor): Tensor {
-  const [channels, height, width] = grid.dims as [number, number, number];
-  const places = height * width;
-  const values = grid.toFloat32();
-  const tokens = new Float32Array(values.length);
-  for (let c = 0; c < channels; c++)
-    for (let i = 0; i < places; i++) tokens[i * channels + c] = values[c * places + i]!;
-  return Tensor.f32([1, places, channels], tokens);
 }

@@ -12,6 +12,7 @@ const memoryBytes = 128 * 2 ** 20;
 
 export class LlavaSight implements Sight {
   readonly width: number;
+  readonly tokens: number;
   readonly #llava: Llava;
   readonly #program: Program;
   readonly #fit: Fit;
@@ -27,7 +28,9 @@ export class LlavaSight implements Sight {
       ? preprocessor.crop_size
       : { width: encoder.imageSize, height: encoder.imageSize };
     const pixels = input("pixels", [1, encoder.channels, height, width]);
-    this.#program = engine.compile({ rows: reshape(llavaImageFeatures(llava, pixels), [-1, this.width]) });
+    const rows = reshape(llavaImageFeatures(llava, pixels), [-1, this.width]);
+    this.tokens = rows.dims[0]!;
+    this.#program = engine.compile({ rows });
   }
 
   steered(): string {
@@ -39,6 +42,14 @@ export class LlavaSight implements Sight {
       this.#program.run({ pixels: clipPixels(image, this.#llava.vision.preprocessor, this.#fit) }, call),
     );
     return seen.rows!;
+  }
+
+  told(): [] {
+    return [];
+  }
+
+  async looks(): Promise<[]> {
+    return [];
   }
 
   prepare(): Promise<void> {

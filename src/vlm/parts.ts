@@ -1,0 +1,118 @@
+/** @file Opening the parts of a vision-language model: what sees, what speaks, and how conversations are written. */
+
+import type { Engine, EngineOptions } from "../engine/index.js";
+import type { Fit } from "../image/index.js";
+import { failure, misuse } from "../tensor/index.js";
+import {
+  type ChatTemplate,
+  type ChatTemplateContents,
+  chatTemplate,
+  chatTemplateFiles,
+  readChatTemplate,
+  readTokenizer,
+  type Tokenizer,
+  type TokenizerContents,
+  tokenizerFiles,
+} from "../text/index.js";
+import { type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
+import { descriptionFile, readDescription, resolveModel } from "./description.js";
+import { endTokens, LanguageModel } from "./language/index.js";
+import { openLlava } from "./llava-open.js";
+import { DescribedSight } from "./sight/described-sight.js";
+import { EncoderOpener } from "./sight/encoders.js";
+import { LlavaSight } from "./sight/llava-sight.js";
+import type { Sight } from "./sight/sight.js";
+
+export interface VisionLanguageModelOptions extends OpenOptions, EngineOptions {
+  /** Brings pictures to size in another way than the checkpoint says. For LLaVA; a description says it of each encoder. */
+  fit?: Fit | undefined;
+  /** `vicuna_v1`, `llava_llama_2` ..., or `chat` for the language model's own. Default: the checkpoint's. */
+  template?: string | undefined;
+  /** A LLaVA's vision encoder and language model, where its own config names what is not there. */
+  vision?: string | undefined;
+  language?: string | undefined;
+}
+
+/** The parts of a model that is open. */
+export interface Parts {
+  engine: Engine;
+  sight: Sight;
+  language: LanguageModel;
+  tokenizer: Tokenizer;
+  template: ChatTemplate;
+}
+
+/** @throws DiffsightError CONFIG, WEIGHT_MISSING, DESCRIPTION, TEMPLATE, TOKENIZER; what opening the models that it names may raise */
+export async function openParts(
+  folder: ModelFolder,
+  engine: Engine,
+  options: VisionLanguageModelOptions,
+): Promise<Parts> {
+  const open = (await folder.has(descriptionFile)) ? openDescribed : openLlavaParts;
+  const parts = await open(folder, engine, options);
+  checkVocabulary(parts, folder.source);
+  return parts;
+}
+
+/** Special tokens beyond the table are common, and never written: any other one is a tokenizer of another model. */
+function checkVocabulary({ tokenizer, language }: Parts, source: string): void {
+  const { vocabSize } = language.config;
+  for (let id = vocabSize; id < tokenizer.size; id++) {
+    const token = tokenizer.token(id);
+    if (token === undefined || tokenizer.isSpecial(id)) continue;
+    throw failure(
+      "TOKENIZER",
+      `The tokenizer of ${source} does not belong to its language model: token ${id} (${JSON.stringify(token)}) is ` +
+        `outside the table of embeddings, which has ${vocabSize}.`,
+    );
+  }
+}
+
+type OpenParts = (folder: ModelFolder, engine: Engine, options: VisionLanguageModelOptions) => Promise<Parts>;
+
+const openLlavaParts: OpenParts = async (folder, engine, options) => {
+  const llava = await openLlava(folder, options);
+  const { config, checkpoint, folder: own } = llava.language;
+  const eosTokenIds = await endTokens(own);
+  return {
+    engine,
+    sight: new LlavaSight(engine, llava, options.fit),
+    language: await LanguageModel.open(config, checkpoint, { engine, eosTokenIds }),
+    ...(await textOf(own, options.template)),
+  };
+};
+
+const openDescribed: OpenParts = async (folder, engine, options) => {
+  const description = await readDescription(folder);
+  const locate = (model: Parameters<typeof resolveModel>[0]) => resolveModel(model, folder.source);
+  const { source, revision } = locate(description.language.model);
+  const own = await openModel(source, { ...options, revision });
+  const language = await LanguageModel.fromPretrained(source, { ...options, revision, engine });
+  const opener = new EncoderOpener(engine, options);
+  return {
+    engine,
+    sight: await DescribedSight.open(description, await folder.checkpoint(""), language.config.hiddenSize, {
+      engine,
+      opener,
+      locate,
+    }),
+    language,
+    ...(await textOf(own, options.template ?? description.template)),
+  };
+};
+
+/** The tokenizer, and how conversations are written: as asked for, as the folder says, or as Vicuna was taught. */
+async function textOf(
+  folder: ModelFolder,
+  name: string | undefined,
+): Promise<Pick<Parts, "tokenizer" | "template">> {
+  const contents: Record<string, Uint8Array> = {};
+  for (const file of tokenizerFiles) if (await folder.has(file)) contents[file] = await folder.bytes(file);
+  const tokenizer = await readTokenizer(contents as TokenizerContents);
+  if (name !== undefined && name !== "chat") return { tokenizer, template: chatTemplate(name) };
+  const texts: Record<string, string> = {};
+  for (const file of chatTemplateFiles) if (await folder.has(file)) texts[file] = await folder.text(file);
+  const own = await readChatTemplate(texts as ChatTemplateContents);
+  if (!own && name === "chat") throw misuse("TEMPLATE", `${folder.source} has no chat template.`);
+  return { tokenizer, template: own ?? chatTemplate("vicuna_v1") };
+}
