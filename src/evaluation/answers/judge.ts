@@ -15,7 +15,7 @@ import { type Judged, judged, type ProbeScenes, recipeOf, sceneStages } from "..
 import type { Answer } from "../probe/probe.js";
 import { answeredSchema, neither } from "./producer.js";
 import { judgeRegistry } from "./registry.js";
-import { featuresOf } from "./streams.js";
+import { featuresOf, hearsQuestion } from "./streams.js";
 
 /** An answer by both ways of asking: `right` is which option is likelier. */
 export interface SpokenAnswer extends Answer {
@@ -50,7 +50,6 @@ const embeddings = "embeddings-twins";
 /**
  * Stages of everything that answers are made from.
  * @param folder where the description lies
- * @throws DiffsightError JUDGE when a description's encoders cannot be kept in stores
  */
 export async function judgedStages(
   description: Pick<VlmDescription, "encoders">,
@@ -68,10 +67,12 @@ export async function judgedStages(
     config,
     data: { pictures: `scenes-${set}` },
   });
-  const seen = Object.entries(featuresOf(description, folder)).flatMap(([encoder, { plain, question }]) =>
+  const seen = Object.entries(description.encoders).flatMap(([name, encoder]) =>
     judged.flatMap((set) => [
-      features(`${encoder}-${set}`, set, plain),
-      ...(question ? [features(`${encoder}-question-${set}`, set, question)] : []),
+      features(`${name}-${set}`, set, featuresOf(encoder, folder)),
+      ...(hearsQuestion(encoder)
+        ? [features(`${name}-question-${set}`, set, featuresOf(encoder, folder, "question"))]
+        : []),
     ]),
   );
   const embedded = clip
@@ -93,9 +94,9 @@ function answerStages(
     data: {
       pictures: `scenes-${set}`,
       ...Object.fromEntries(
-        Object.entries(featuresOf(description, model)).flatMap(([encoder, { question }]) => [
-          [encoder, `${encoder}-${set}`],
-          ...(question ? [[`${encoder}-question`, `${encoder}-question-${set}`]] : []),
+        Object.entries(description.encoders).flatMap(([name, encoder]) => [
+          [name, `${name}-${set}`],
+          ...(hearsQuestion(encoder) ? [[`${name}-question`, `${name}-question-${set}`]] : []),
         ]),
       ),
     },
@@ -114,7 +115,7 @@ export async function judgingRecipe(model: string, options: JudgeOptions): Promi
 /**
  * Judges a folder's model; what an earlier call has done in the same folder is left as it is.
  * @param model a folder with diffsight.json
- * @throws DiffsightError JUDGE, and what recipes and their stages throw
+ * @throws DiffsightError what recipes and their stages throw
  */
 export async function judge(model: string, options: JudgeOptions, run: RunOptions): Promise<Judgement> {
   const recipe = await judgingRecipe(model, options);

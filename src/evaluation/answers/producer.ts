@@ -4,11 +4,11 @@ import { z } from "zod";
 import { hashFolder, type Stores } from "../../data/index.js";
 import { Engine } from "../../engine/index.js";
 import { misuse, Tensor } from "../../tensor/index.js";
-import { defineProducer, plannedRows, sceneSchema } from "../../training/index.js";
+import { defineProducer, sceneSchema } from "../../training/index.js";
 import { readDescription, type VlmDescription } from "../../vlm/index.js";
 import { openModel } from "../../weights/index.js";
 import { type Seen, Speaker } from "./speaker.js";
-import { type EncoderStream, questionGuidance, shapeOf, tokensAt } from "./streams.js";
+import { type EncoderStream, hearsQuestion, streamOf, tokensAt } from "./streams.js";
 
 export const answersConfig = z.strictObject({
   /** A folder with diffsight.json. */
@@ -52,10 +52,8 @@ function streamsOf(
   };
   return Object.fromEntries(
     Object.entries(encoders).map(([name, encoder]): [string, EncoderStream] => {
-      const guidance = questionGuidance(encoder);
-      const plain = store(name, rows.pictures);
-      if (guidance === 0) return [name, { plain, guidance }];
-      return [name, { plain, guidance, question: store(`${name}-question`, rows.questions) }];
+      const question = hearsQuestion(encoder) ? store(`${name}-question`, rows.questions) : undefined;
+      return [name, streamOf(encoder, store(name, rows.pictures), question)];
     }),
   );
 }
@@ -72,7 +70,10 @@ export const producer = defineProducer<AnswersConfig>({
   async open({ config: { model, options }, data }) {
     const { pictures } = data;
     if (!pictures) throw misuse("DATA_MISSING", 'data: "pictures" is missing: answers are about pictures.');
-    const planned = plannedRows(pictures, true) as { row: number; question: number }[];
+    const lineOf = (row: number) => sceneSchema.parse(pictures.line(row));
+    const planned = Array.from({ length: pictures.rows }, (_, row) =>
+      lineOf(row).questions.map((_, question) => ({ row, question })),
+    ).flat();
     if (planned.length === 0) throw misuse("DATA_EMPTY", `${pictures.folder} holds no question.`);
     const folder = await openModel(model);
     const streams = streamsOf(await readDescription(folder), data, {
@@ -80,11 +81,8 @@ export const producer = defineProducer<AnswersConfig>({
       questions: planned.length,
     });
     const isTold = Object.values(streams).some(({ question }) => question);
-    const shapes = Object.fromEntries(
-      Object.entries(streams).map(([name, { plain }]) => [name, shapeOf(plain)]),
-    );
     const engine = await Engine.open({ device: "cpu", memory: "fast", threads: 1, host: "here" });
-    const speaker = await Speaker.open(folder, { engine, shapes, options });
+    const speaker = await Speaker.open(folder, { engine, options });
 
     /** Questions from .. to - 1, those that see the same together. */
     const groups = (from: number, to: number): number[][] => {
@@ -97,7 +95,6 @@ export const producer = defineProducer<AnswersConfig>({
       }
       return found;
     };
-    const lineOf = (row: number) => sceneSchema.parse(pictures.line(row));
     const seenBy = (those: readonly number[]): Seen => {
       const { row } = planned[those[0]!]!;
       const { questions } = lineOf(row);

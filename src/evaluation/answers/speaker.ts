@@ -24,12 +24,14 @@ import {
 import type { Question } from "../../training/index.js";
 import {
   type Context,
+  EncoderOpener,
   LanguageModel,
   planSight,
   readDescription,
   resolveModel,
   type StreamShape,
   spliceParts,
+  type VlmDescription,
 } from "../../vlm/index.js";
 import { type ModelFolder, openModel, Scope } from "../../weights/index.js";
 
@@ -50,8 +52,6 @@ export interface Seen {
 
 export interface SpeakerOptions {
   engine: Engine;
-  /** Of each encoder's tokens. */
-  shapes: Readonly<Record<string, StreamShape>>;
   /** Whether the question names the options, in their order. */
   options: boolean;
 }
@@ -76,12 +76,13 @@ export class Speaker {
    * @param folder with diffsight.json
    * @throws DiffsightError what opening a model throws; FUSION, WEIGHT_SHAPE when the features are not its encoders'
    */
-  static async open(folder: ModelFolder, { engine, shapes, options }: SpeakerOptions): Promise<Speaker> {
+  static async open(folder: ModelFolder, { engine, options }: SpeakerOptions): Promise<Speaker> {
     const description = await readDescription(folder);
     const { source, revision } = resolveModel(description.language.model, folder.source);
     const own = await openModel(source, { revision });
     const language = await LanguageModel.fromPretrained(source, { revision, engine });
     const width = language.config.hiddenSize;
+    const shapes = await shapesOf(description, folder.source, engine);
     const plan = planSight(description, shapes, width);
     const streams = Object.entries(shapes).map(
       ([name, { tokens, width }]) => [name, input(name, [1, tokens, width])] as const,
@@ -181,6 +182,24 @@ export class Speaker {
       return whole.ids.slice(ids.length);
     });
     return { ids, answers };
+  }
+}
+
+/** Of each encoder's tokens, as its model says. */
+async function shapesOf(
+  { encoders }: VlmDescription,
+  folder: string,
+  engine: Engine,
+): Promise<Record<string, StreamShape>> {
+  const opener = new EncoderOpener(engine, { device: "cpu", host: "here" });
+  try {
+    const shapes = Object.entries(encoders).map(async ([name, encoder]) => {
+      const { shape } = await opener.open(encoder, resolveModel(encoder.model, folder));
+      return [name, shape] as const;
+    });
+    return Object.fromEntries(await Promise.all(shapes));
+  } finally {
+    await opener.release();
   }
 }
 

@@ -3,98 +3,78 @@
  * tokens out of them. Encoders run once a picture or a question, whatever models look through them.
  */
 
+import { resolve } from "node:path";
 import type { z } from "zod";
 import type { Store } from "../../data/index.js";
-import { misuse, Tensor } from "../../tensor/index.js";
+import { Tensor } from "../../tensor/index.js";
 import type { featuresSchema } from "../../training/index.js";
-import {
-  type EncoderDescription,
-  resolveModel,
-  type StreamShape,
-  type VlmDescription,
-} from "../../vlm/index.js";
+import type { Conditioning, EncoderDescription } from "../../vlm/index.js";
 
 type Features = z.input<typeof featuresSchema>;
 
-/** The stores of one encoder. */
-export interface EncoderFeatures {
-  /** A row a picture, without a text. */
-  plain: Features;
-  /** A row a question, told it; for encoders that hear the question. */
-  question?: Features;
+/** Texts that stores of features can have been told; without any there is a row a picture. */
+export type StoredText = "question" | "caption" | "pseudo-caption";
+
+/** What an encoder gives, as a stage of data makes it. */
+export function featuresOf(encoder: EncoderDescription, folder: string, prompt?: StoredText): Features {
+  const { model } = encoder;
+  const isRelative = typeof model === "string" && /^\.\.?(\/|$)/.test(model);
+  // Neither what it is told when nor what is done with its tokens changes them.
+  const {
+    conditioning: _,
+    projector: __,
+    ...seeing
+  } = { conditioning: undefined, projector: undefined, ...encoder };
+  const as = { ...seeing, model: isRelative ? resolve(folder, model) : model };
+  return { encoder: "described", as, ...(prompt && { prompt }) } as Features;
 }
 
-/** Grids are never folded: what a model sees when it is asked is not either. */
-const unfolded = 256;
-
-/**
- * The features that each encoder of a description gives when a question is asked.
- * @param folder where the description lies, for models named relative to it
- * @throws DiffsightError JUDGE that names what cannot be kept in stores
- */
-export function featuresOf(
-  { encoders }: Pick<VlmDescription, "encoders">,
-  folder: string,
-): Record<string, EncoderFeatures> {
-  return Object.fromEntries(
-    Object.entries(encoders).map(([name, encoder]) => [name, encoderFeatures(name, encoder, folder)]),
-  );
+/** The text that an encoder is told in one phase, as stores can hold it; none where it is told nothing. */
+export function storedText(
+  encoder: EncoderDescription,
+  phase: "stage1" | "stage2" | "inference",
+): StoredText | "noisy-caption" | undefined {
+  if (encoder.kind === "text") return "question";
+  if (encoder.kind !== "diffusion") return undefined;
+  const conditioning: Conditioning = encoder.conditioning[phase];
+  if (conditioning.text === "none" || weightOf(encoder, conditioning) === 0) return undefined;
+  return conditioning.text === "random-question" ? "question" : conditioning.text;
 }
 
-function encoderFeatures(name: string, encoder: EncoderDescription, folder: string): EncoderFeatures {
-  const only = (isSo: boolean, what: string) => {
-    if (!isSo) throw misuse("JUDGE", `encoders.${name}: judging knows ${what} alone.`);
-  };
-  const { source, revision } = resolveModel(encoder.model, folder);
-  only(revision === undefined, "a model's latest revision");
-  if (encoder.kind === "text") throw misuse("JUDGE", `encoders.${name}: judging knows no text encoders.`);
-  only(encoder.size === undefined, "the size that the model was trained on");
-  if (encoder.kind === "vision") {
-    only(encoder.tokens === "patches", "patches");
-    only(typeof encoder.layer === "number", "one layer, as a number");
-    return { plain: { encoder: "clip", model: source, layer: encoder.layer as number, grid: unfolded } };
-  }
-  const { tap, timestep, seed, ensemble } = encoder;
-  only(encoder.part === "guided", 'the part "guided"');
-  only(encoder.textLayers === undefined, "text in all layers");
-  only(encoder.pool === undefined, "the tap's own grid");
-  only(encoder.vae === "mean", "the mean of the autoencoder");
-  only([timestep].flat().length === 1, "one timestep");
-  const plain = {
-    encoder: "diffusion",
-    model: source,
-    taps: [tap],
-    timesteps: [timestep].flat(),
-    seed,
-    ensemble,
-    grid: unfolded,
-  } as const;
-  if (questionGuidance(encoder) === 0) return { plain };
-  return { plain, question: { ...plain, prompt: "question", guidance: 1 } };
-}
-
-/** s with which a question steers an encoder when it is asked; 0 where none does. */
-export function questionGuidance(encoder: EncoderDescription): number {
-  if (encoder.kind !== "diffusion") return 0;
-  const { inference } = encoder.conditioning;
-  return inference.text === "question" || inference.text === "random-question" ? inference.guidance : 0;
+/** s of guided features; none where the told features themselves are what is seen. */
+function weightOf(encoder: EncoderDescription, conditioning: Conditioning): number | undefined {
+  if (encoder.kind !== "diffusion" || encoder.part !== "guided" || conditioning.text === "none")
+    return undefined;
+  return conditioning.guidance;
 }
 
 /** An encoder's opened stores. */
 export interface EncoderStream {
+  /** A row a picture, without a text. */
   plain: Store;
-  question?: Store;
-  guidance: number;
+  /** A row a question, told it; for encoders that hear the question when one is asked. */
+  question?: Store | undefined;
+  /** s of guided features; none where the told features themselves are what is seen. */
+  guidance: number | undefined;
 }
 
-const column = "features";
+/** Whether the question that is asked steers an encoder. */
+export const hearsQuestion = (encoder: EncoderDescription): boolean =>
+  storedText(encoder, "inference") === "question";
 
-/** The shape of a store's tokens; as many as a square has are a grid. */
-export function shapeOf({ columns }: Store): StreamShape {
-  const [tokens, width] = columns[column]!.dims as [number, number];
-  const side = Math.sqrt(tokens);
-  return { tokens, width, grid: Number.isInteger(side) ? [side, side] : undefined };
+/** @param question the store of those that were told it; of no account for encoders that do not hear it */
+export function streamOf(
+  encoder: EncoderDescription,
+  plain: Store,
+  question: Store | undefined,
+): EncoderStream {
+  const guidance =
+    encoder.kind === "diffusion" ? weightOf(encoder, encoder.conditioning.inference) : undefined;
+  return { plain, question, guidance };
 }
+
+/** Where stores of features hold them. */
+export const featureColumn = "features";
 
 /**
  * What an encoder gives of a picture, told a question: f_u + s (f_c - f_u).
@@ -103,10 +83,13 @@ export function shapeOf({ columns }: Store): StreamShape {
  * @returns [1, tokens, width]
  */
 export function tokensAt({ plain, question, guidance }: EncoderStream, row: number, told: number): Tensor {
-  const unconditional = plain.row(column, row).to("f32");
-  const [tokens, width] = unconditional.dims as [number, number];
-  if (!question) return unconditional.reshape([1, tokens, width]);
-  const conditional = question.row(column, told).toFloat32();
-  const guided = unconditional.toFloat32().map((u, i) => u + guidance * (conditional[i]! - u));
-  return Tensor.f32([1, tokens, width], guided);
+  const seen = (question ?? plain).row(featureColumn, question ? told : row).to("f32");
+  const dims = [1, ...seen.dims];
+  if (!question || guidance === undefined) return seen.reshape(dims);
+  const unconditional = plain.row(featureColumn, row).toFloat32();
+  const conditional = seen.toFloat32();
+  return Tensor.f32(
+    dims,
+    unconditional.map((u, i) => u + guidance * (conditional[i]! - u)),
+  );
 }

@@ -1,0 +1,191 @@
+/** @file What a sweep found: each variant's share of right answers over its seeds, by pattern, and pairs of variants held against each other. */
+
+import { type Accuracy, pairsOf } from "../probe/probe.js";
+import { binomialTest, type Estimate } from "../statistics.js";
+import { crossedDifference, crossedMean, type Runs } from "./crossed.js";
+import type { SweepPlan } from "./plan.js";
+import type { SweepOutcome } from "./run.js";
+
+/** Kinds of items: pairs of twins, those that the CLIP is blind to, questions, questions about unseen combinations. */
+export const measures = ["twins", "blind", "test", "unseen"] as const;
+
+export type Measure = (typeof measures)[number];
+
+/** Outcomes of one variant on one kind of items. */
+interface Graded {
+  /** The pattern of each item. */
+  patterns: readonly string[];
+  runs: Runs;
+}
+
+/** What a variant says by itself, of all questions of the test. */
+export interface SaidShares {
+  right: Estimate;
+  other: Estimate;
+}
+
+export interface VariantFindings {
+  variant: string;
+  title: string;
+  seeds: {
+    seed: number;
+    model: string;
+    /** Mean over patterns, of this seed alone. */
+    accuracy: Partial<Record<Measure, Estimate>>;
+    loss: number;
+    validation?: number;
+    seconds: number;
+  }[];
+  /** None where there are no such items. */
+  accuracy: Partial<Record<Measure, Accuracy>>;
+  said: SaidShares;
+}
+
+/** How two variants compare on the same items. */
+export interface Compared {
+  /** Mean over patterns. */
+  macro: Estimate;
+  patterns: Record<string, Estimate>;
+  /** McNemar's test of each seed that both have, over all items. */
+  seeds: { seed: number; onlyFirst: number; onlySecond: number; p: number }[];
+}
+
+export interface Contrast {
+  first: string;
+  second: string;
+  compared: Partial<Record<Measure, Compared>>;
+}
+
+export interface SweepFindings {
+  variants: VariantFindings[];
+  contrasts: Contrast[];
+}
+
+/** Whether an interval leaves zero out. */
+export const leavesError = ({ low, high }: Estimate): boolean => low > 0 || high < 0;
+
+/** Finds out what finished runs tell. */
+export function findingsOf(plan: SweepPlan, outcomes: readonly SweepOutcome[]): SweepFindings {
+  const byVariant = new Map(
+    Object.keys(plan.variants).flatMap((variant) => {
+      const those = outcomes.filter((one) => one.variant === variant);
+      return those.length > 0 ? [[variant, those] as const] : [];
+    }),
+  );
+  const graded = new Map(
+    [...byVariant].map(([variant, those]) => [
+      variant,
+      Object.fromEntries(measures.map((measure) => [measure, gradedBy(those, measure)])) as Record<
+        Measure,
+        Graded
+      >,
+    ]),
+  );
+  const title = (variant: string) => plan.variants[variant]!.title ?? variant;
+  const variants = [...byVariant].map(([variant, those]): VariantFindings => {
+    const own = graded.get(variant)!;
+    return {
+      variant,
+      title: title(variant),
+      seeds: those.map(({ seed, model, training }, run) => ({
+        seed,
+        model,
+        accuracy: asked(own, ({ patterns, runs }) => crossedMean([runs[run]!], patterns)),
+        ...training,
+      })),
+      accuracy: asked(own, accuracyOf),
+      said: saidBy(those),
+    };
+  });
+  const pairs = [
+    ...Object.keys(plan.variants)
+      .filter((variant) => variant !== plan.baseline)
+      .map((variant) => [variant, plan.baseline] as const),
+    ...plan.contrasts,
+  ];
+  const contrasts = pairs.flatMap(([first, second]): Contrast[] => {
+    const [a, b] = [graded.get(first), graded.get(second)];
+    if (!a || !b) return [];
+    const seeds = (variant: string) => byVariant.get(variant)!.map(({ seed }) => seed);
+    const compared = asked(a, (own, measure) => compare(own, b[measure], [seeds(first), seeds(second)]));
+    return [{ first: title(first), second: title(second), compared }];
+  });
+  return { variants, contrasts };
+}
+
+/** A value for each measure of which there are items. */
+function asked<T>(
+  graded: Readonly<Record<Measure, Graded>>,
+  of: (graded: Graded, measure: Measure) => T,
+): Partial<Record<Measure, T>> {
+  const there = measures.filter((measure) => graded[measure].patterns.length > 0);
+  return Object.fromEntries(there.map((measure) => [measure, of(graded[measure], measure)]));
+}
+
+function gradedBy(outcomes: readonly SweepOutcome[], measure: Measure): Graded {
+  const lists = outcomes.map(({ judgement: { answers, firstTwins, blind } }) => {
+    if (measure === "test" || measure === "unseen") return answers[measure];
+    const blindOnes = new Set(blind.filter((one) => one.blind).map(({ pair }) => pair));
+    const counts = (pair: number) => (measure === "twins" ? pair < firstTwins : blindOnes.has(pair));
+    return pairsOf(answers.twins).filter(({ pair }) => counts(pair));
+  });
+  return {
+    patterns: lists[0]!.map(({ pattern }) => pattern),
+    runs: lists.map((list) => Uint8Array.from(list, ({ right }) => Number(right))),
+  };
+}
+
+/** One pattern's items. */
+function onlyPattern({ patterns, runs }: Graded, pattern: string): Graded {
+  const those = patterns.flatMap((one, i) => (one === pattern ? [i] : []));
+  return {
+    patterns: those.map(() => pattern),
+    runs: runs.map((run) => Uint8Array.from(those, (i) => run[i]!)),
+  };
+}
+
+function accuracyOf(graded: Graded): Accuracy {
+  const patterns: Record<string, Estimate> = {};
+  for (const pattern of new Set(graded.patterns)) {
+    const own = onlyPattern(graded, pattern);
+    patterns[pattern] = crossedMean(own.runs, own.patterns);
+  }
+  return { patterns, macro: crossedMean(graded.runs, graded.patterns) };
+}
+
+function compare(
+  first: Graded,
+  second: Graded,
+  [firstSeeds, secondSeeds]: readonly [readonly number[], readonly number[]],
+): Compared {
+  const patterns: Record<string, Estimate> = {};
+  for (const pattern of new Set(first.patterns)) {
+    const [a, b] = [onlyPattern(first, pattern), onlyPattern(second, pattern)];
+    patterns[pattern] = crossedDifference(a.runs, b.runs, a.patterns);
+  }
+  const seeds = firstSeeds.flatMap((seed, i) => {
+    const j = secondSeeds.indexOf(seed);
+    return j === -1 ? [] : [{ seed, ...mcnemar(first.runs[i]!, second.runs[j]!) }];
+  });
+  return { macro: crossedDifference(first.runs, second.runs, first.patterns), patterns, seeds };
+}
+
+function mcnemar(first: ArrayLike<number>, second: ArrayLike<number>) {
+  let [onlyFirst, onlySecond] = [0, 0];
+  for (let i = 0; i < first.length; i++) {
+    onlyFirst += Number(first[i]! > second[i]!);
+    onlySecond += Number(first[i]! < second[i]!);
+  }
+  return { onlyFirst, onlySecond, p: binomialTest(onlyFirst, onlyFirst + onlySecond) };
+}
+
+function saidBy(outcomes: readonly SweepOutcome[]): SaidShares {
+  const lists = outcomes.map(({ judgement }) => judgement.answers.test);
+  const patterns = lists[0]!.map(({ pattern }) => pattern);
+  const share = (said: string) =>
+    crossedMean(
+      lists.map((list) => Uint8Array.from(list, (one) => Number(one.said === said))),
+      patterns,
+    );
+  return { right: share("right"), other: share("other") };
+}

@@ -1,0 +1,155 @@
+/** @file What a sweep found, as a page, as JSON and as CSV. */
+
+import type { Accuracy } from "../probe/probe.js";
+import { dotChart } from "../report/charts.js";
+import { estimatesCsv } from "../report/csv.js";
+import { type Cell, escapeHtml, reportPage, type Section, shown, table } from "../report/html.js";
+import type { Estimate } from "../statistics.js";
+import { findingsOf, type Measure, measures, type SweepFindings, type VariantFindings } from "./findings.js";
+import type { SweepPlan } from "./plan.js";
+import {
+  contrastSections,
+  heatSections,
+  methodSection,
+  printedSection,
+  saidSection,
+  seedsSection,
+} from "./report-sections.js";
+import type { SweepOutcome } from "./run.js";
+import { verdicts } from "./verdict.js";
+
+export interface SweepReport {
+  html: string;
+  json: string;
+  csv: string;
+}
+
+const chapters: Record<Measure, { title: string; chance: number; lead: string }> = {
+  twins: {
+    title: "Twins",
+    chance: 0.25,
+    lead: "The same scene twice with one fact changed, asked the same question: a pair counts when both answers are right. Guessing gives 25 %, always saying the same 0 %.",
+  },
+  blind: {
+    title: "Twins that CLIP is blind to",
+    chance: 0.25,
+    lead: "Pairs whose pictures CLIP takes for the same (cosine of their embeddings above 0.95) although at least 1 % of their pixels differ visibly.",
+  },
+  test: {
+    title: "Questions",
+    chance: 0.5,
+    lead: "Questions about scenes of their own, each with two options; guessing gives 50 %.",
+  },
+  unseen: {
+    title: "Combinations never seen in training",
+    chance: 0.5,
+    lead: "Questions about scenes in which things are combined as in no picture that was learned from.",
+  },
+};
+
+/**
+ * A page with tables, charts and comparisons, and the numbers beside it.
+ * @param tuning whether validation scenes judged
+ */
+export function sweepReport(
+  plan: SweepPlan,
+  outcomes: readonly SweepOutcome[],
+  { tuning }: { tuning: boolean },
+): SweepReport {
+  const findings = findingsOf(plan, outcomes);
+  const { variants } = findings;
+  const there = measures.filter((measure) => variants.some(({ accuracy }) => accuracy[measure]));
+  const title = plan.title ?? plan.name;
+  const sections: Section[] = [
+    ...verdictSection(findings),
+    ...heatSections(plan, variants),
+    ...there.map((measure): Section => {
+      const { title, lead, chance } = chapters[measure];
+      return { title, body: `<p>${lead}</p>\n${charted(variants, measure, chance)}` };
+    }),
+    ...contrastSections(plan, findings),
+    ...printedSection(plan, variants),
+    saidSection(variants),
+    seedsSection(variants),
+    methodSection(plan, variants),
+  ];
+  const numbers = { title, tuning, ...findings, verdicts: verdicts(findings.contrasts) };
+  return {
+    html: reportPage(title, leadOf(plan, tuning), sections),
+    json: `${JSON.stringify(numbers, undefined, 2)}\n`,
+    csv: csvOf(variants),
+  };
+}
+
+function leadOf({ description }: SweepPlan, tuning: boolean): string {
+  const said = escapeHtml(description);
+  const kind = tuning
+    ? "<strong>Judged by validation scenes, on which settings may be chosen: no result.</strong>"
+    : "Judged by the frozen test.";
+  return `${said} ${kind}`.trim();
+}
+
+function verdictSection({ contrasts }: SweepFindings): Section[] {
+  const found = verdicts(contrasts);
+  if (found.length === 0) return [];
+  const items = found.map((sentence) => `<li>${escapeHtml(sentence)}</li>`);
+  const body = `<ul>\n${items.join("\n")}\n</ul>
+<p class="small">Means over patterns; a difference counts when its 95 % interval over seeds and items leaves zero out. Of twenty that are none, one is expected to.</p>`;
+  return [{ title: "What came out", body }];
+}
+
+function charted(variants: readonly VariantFindings[], measure: Measure, chance: number): string {
+  const found = variants.flatMap(({ title, accuracy }) => {
+    const own = accuracy[measure];
+    return own ? [{ title, own }] : [];
+  });
+  const patterns = [...new Set(found.flatMap(({ own }) => Object.keys(own.patterns)))];
+  const series = found.map(({ title, own }) => ({
+    name: title,
+    values: { mean: own.macro, ...own.patterns },
+  }));
+  return `${dotChart(["mean", ...patterns], series, chance)}\n${accuracyTable(found, patterns)}`;
+}
+
+function accuracyTable(
+  found: readonly { title: string; own: Accuracy }[],
+  patterns: readonly string[],
+): string {
+  const cells = (of: (own: Accuracy) => Estimate | undefined): Cell[] => {
+    const values = found.map(({ own }) => of(own));
+    const most = Math.max(...values.map((one) => one?.value ?? 0));
+    const isAlike = values.every((one) => one?.value === most);
+    return values.map((one) =>
+      one ? { html: shown(one), best: !isAlike && one.value === most } : { html: "" },
+    );
+  };
+  const columns = [
+    cells(({ macro }) => macro),
+    ...patterns.map((pattern) => cells((own) => own.patterns[pattern])),
+  ];
+  return table(
+    ["variant", "mean", ...patterns],
+    found.map(({ title }, i) => [title, ...columns.map((column) => column[i]!)]),
+  );
+}
+
+function csvOf(variants: readonly VariantFindings[]): string {
+  const rows = variants.flatMap(({ variant, accuracy, seeds, said }) =>
+    measures.flatMap((measure) => {
+      const own = accuracy[measure];
+      if (!own) return [];
+      const over = Object.entries({ mean: own.macro, ...own.patterns });
+      return [
+        ...over.map(([pattern, found]) => ({ keys: [variant, "all", measure, pattern], found })),
+        ...seeds.map(({ seed, accuracy }) => ({
+          keys: [variant, String(seed), measure, "mean"],
+          found: accuracy[measure]!,
+        })),
+        ...(measure === "test"
+          ? Object.entries(said).map(([kind, found]) => ({ keys: [variant, "all", "said", kind], found }))
+          : []),
+      ];
+    }),
+  );
+  return estimatesCsv(["variant", "seed", "set", "pattern"], rows);
+}
