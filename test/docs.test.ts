@@ -8,6 +8,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeLanguageModel } from "./training/small-vlm.js";
+import { writeVlmFolder } from "./vlm-folder.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const loader = pathToFileURL(path.join(root, "node_modules/tsx/dist/loader.mjs")).href;
@@ -21,7 +23,9 @@ const pages = [
   "docs/models.md",
   "docs/diorama.md",
   "docs/training.md",
+  "docs/experiments.md",
   "docs/ask.md",
+  "docs/leakage.md",
 ];
 
 interface Example {
@@ -57,17 +61,22 @@ describe("examples", async () => {
     await mkdir(path.join(folder, "photos"));
     await sharp(path.join(root, "assets/scenes/box.png")).jpeg().toFile(path.join(folder, "photo.jpg"));
     await cp(path.join(folder, "photo.jpg"), path.join(folder, "photos/one.jpg"));
+    await writeVlmFolder(path.join(folder, "my-vlm"), {
+      fusion: { type: "cross-attention", queries: "clip", context: "sd" },
+    });
     // The guides' ids of Stable Diffusion 2.1 and of LLaVA lead to small models here.
     for (const [id, model] of Object.entries({
       "sd2-community--stable-diffusion-2-1-base": "assets/micro/sd",
       "llava-hf--llava-1.5-7b-hf": "test/golden/pipeline-llava",
+      "openai--clip-vit-large-patch14-336": "test/golden/clip-vision",
+      "lmsys--vicuna-7b-v1.5": writeLanguageModel(path.join(folder, "language")),
     })) {
       const repository = path.join(folder, `hub/models--${id}`);
       await mkdir(path.join(repository, "refs"), { recursive: true });
       await mkdir(path.join(repository, "snapshots"));
       await writeFile(path.join(repository, "refs/main"), "0".repeat(40));
       const snapshot = path.join(repository, "snapshots", "0".repeat(40));
-      await cp(path.join(root, model), snapshot, { recursive: true });
+      await cp(path.resolve(root, model), snapshot, { recursive: true });
     }
   });
   afterAll(() => rm(folder, { recursive: true }));

@@ -47,7 +47,7 @@ describe("six steps of torch's AdamW", () => {
     for (let step = 0; step < 6; step++) {
       const gradients = join(`grad${step}`);
       const squares = new Float64Array(1);
-      reduceGradients([gradients], { begin: 0, end: length }, squares);
+      reduceGradients(gradients, [gradients], { begin: 0, end: length }, squares);
       norms.push(globalNorm(squares));
       const rate = lr * rateAt({ kind: "cosine", warmup: warmup_steps, hold: 0, to: 0 }, step, total_steps);
       rates.push(rate);
@@ -106,7 +106,7 @@ describe("work shared among threads", () => {
       const mine = parts.map((part) => part.slice());
       const squares = new Float64Array(Math.ceil(length / chunkSize));
       const spans = Array.from({ length: workers }, (_, i) => shareOf(length, i, workers));
-      for (const span of spans) reduceGradients(mine, span, squares);
+      for (const span of spans) reduceGradients(mine[0]!, mine, span, squares);
       const state = {
         weights: new Float32Array(length),
         first: new Float32Array(length),

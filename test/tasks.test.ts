@@ -194,10 +194,11 @@ describe.each(tasks)("$name", (entry) => {
         part: 0,
         rows: Array.from({ length: entry.batch }, (_, i) => i * 3),
         random: randomAt("train", 0, step, 0),
+        warn: () => {},
       });
-    const first = batch(0);
-    const second = batch(1);
-    expect(batch(0)).toEqual(first);
+    const first = await batch(0);
+    const second = await batch(1);
+    expect(await batch(0)).toEqual(first);
     expect(second).not.toEqual(first);
   });
 
@@ -208,7 +209,8 @@ describe.each(tasks)("$name", (entry) => {
       const size = split === "train" ? entry.batch : (task.validationBatch?.(config) ?? entry.batch);
       const { inputs } = task.graph({ config, w, split, batch: size });
       const rows = Array.from({ length: size }, (_, i) => i);
-      const given = examples.batch({ split, step: 0, part: 0, rows, random: randomAt(split, 0, 0) });
+      const random = randomAt(split, 0, 0);
+      const given = await examples.batch({ split, step: 0, part: 0, rows, random, warn: () => {} });
       const shapes = (of: Record<string, { dtype: string; dims: readonly number[] }>) =>
         Object.fromEntries(Object.entries(of).map(([name, { dtype, dims }]) => [name, `${dtype} ${dims}`]));
       expect(shapes(given)).toEqual(shapes(inputs));

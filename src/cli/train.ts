@@ -33,7 +33,7 @@ export function define(command: Command, shell: Shell): void {
       "Runs a recipe: makes data, trains networks, writes models. What is done already is left alone, and what was cut off " +
         "goes on where it was: call it again after anything. The weights do not depend on interruptions or threads.",
     )
-    .argument("<recipe>", "a JSON file, or the name of one that comes along: quick, standard, long")
+    .argument("<recipe>", "a JSON file, or the name of one that comes along: quick, standard, long, llava")
     .optionsGroup("What:")
     .option("--plan", "say what each stage will take, and do nothing")
     .option("-o, --out <folder>", "where everything goes (default: runs/<the recipe's name>)")
@@ -99,7 +99,8 @@ async function readRecipe(name: string): Promise<string> {
   });
 }
 
-function printPlan(estimates: readonly StageEstimate[], shell: Shell): void {
+/** A line a stage, and what they take together. */
+export function printPlan(estimates: readonly StageEstimate[], shell: Shell): void {
   const rows = estimates.map((one) => {
     const time =
       one.status === "done" ? "-" : one.seconds === undefined ? "?" : formatDuration(one.seconds * 1000);
@@ -116,6 +117,8 @@ function printPlan(estimates: readonly StageEstimate[], shell: Shell): void {
       .trimEnd();
     shell.line(i === 0 ? shell.bold(line) : line);
   }
+  for (const { name, warnings = [] } of estimates)
+    for (const warning of warnings) shell.warn(`${name}: ${warning}`);
   const sum = (of: (one: StageEstimate) => number | undefined) =>
     estimates.reduce((total, one) => total + (of(one) ?? 0), 0);
   const open = estimates.some(({ status, seconds }) => status !== "done" && seconds === undefined);

@@ -7,6 +7,9 @@ const rowSchema = z.object({
   id: z.union([z.string(), z.number()]).nullish(),
   image: z.union([z.string(), z.array(z.string())]).nullish(),
   conversations: z.array(z.object({ from: z.enum(["human", "gpt"]), value: z.string() })).min(1),
+  /** What diffusion can be told of the picture in training; LLaVA's own files have neither. */
+  caption: z.string().nullish(),
+  pseudo_caption: z.string().nullish(),
 });
 
 /** A row of the file as it is. */

@@ -16,6 +16,9 @@ export interface Conversation {
   images: readonly string[];
   /** User and assistant in turn, the assistant's last; pictures stand at the front of their turn. */
   turns: readonly Turn[];
+  /** The row's fields `caption` and `pseudo_caption`. */
+  caption?: string;
+  pseudoCaption?: string;
 }
 
 /** A row that cannot be used, and why. */
@@ -107,6 +110,8 @@ export class ConversationSet {
       id: idOf(parsed),
       images: imagesOf(parsed).map((image) => resolve(this.options.images, image)),
       turns: turnsOf(parsed),
+      ...(parsed.caption != null && { caption: parsed.caption }),
+      ...(parsed.pseudo_caption != null && { pseudoCaption: parsed.pseudo_caption }),
     };
   }
 

@@ -1,7 +1,7 @@
 /** @file Hashes: of files, against damage, and of what something is made from, as its address. */
 
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, readdirSync } from "node:fs";
+import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { failure } from "../tensor/index.js";
@@ -35,8 +35,19 @@ export async function hashFolder(path: string): Promise<string> {
     .filter((file) => /\.(json|txt|safetensors|bin)$/.test(file))
     .sort();
   const parts: string[] = [];
-  for (const file of files) parts.push(file, await hashFile(join(path, file)));
+  for (const file of files) parts.push(file, await hashUnchanged(join(path, file)));
   return hashBytes(parts.join("\n"));
+}
+
+/** Hashes of this process's files, by path, size and time of change: models are large, and named by many stages. */
+const known = new Map<string, Promise<string>>();
+
+function hashUnchanged(path: string): Promise<string> {
+  const { size, mtimeMs } = statSync(path);
+  const state = `${path} ${size} ${mtimeMs}`;
+  const hash = known.get(state) ?? hashFile(path);
+  known.set(state, hash);
+  return hash;
 }
 
 /** JSON with the fields of every object in one order, so that equal values have equal texts. */

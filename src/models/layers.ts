@@ -15,7 +15,7 @@ export function linear(x: Value, w: Scope, options: { bias?: boolean } = {}): Va
   if (w.has("weight_scales")) return quantizedLinear(x, w, bias);
   const [out, inner] = w.dims("weight") ?? [];
   const weight = out === undefined ? w.parameter("weight") : w.parameter("weight", [out, inner!]);
-  return g.linear(x, weight, bias);
+  return w.adapted(x, g.linear(x, weight, bias));
 }
 
 /** Bits and blocks are told by the shapes. */

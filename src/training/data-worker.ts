@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { workerData } from "node:worker_threads";
-import { type Columns, type Range, Store, writeShard } from "../data/index.js";
+import { type Columns, type Range, type Shard, Store, writeShard } from "../data/index.js";
 import { decodeSafetensors } from "../tensor/index.js";
 import type { Producer, Production } from "./producer.js";
 import { answerCalls } from "./thread.js";
@@ -25,6 +25,13 @@ export interface Shape {
   count: number;
   columns: Columns;
   lines: boolean;
+  warnings: readonly string[];
+}
+
+/** A shard that was written, and what was left out of it. */
+export interface Made {
+  shard: Shard;
+  warnings: readonly string[];
 }
 
 const setup = workerData as DataWorkerSetup;
@@ -41,15 +48,18 @@ async function open(): Promise<Shape> {
     }),
   );
   production = await producer.open({ config: setup.config, data, models });
-  const { count, columns, lines } = production;
-  return { count, columns, lines };
+  const { count, columns, lines, warnings = [] } = production;
+  return { count, columns, lines, warnings };
 }
 
 answerCalls<DataWorkerCall>(
   async (call) => {
     if (call.kind === "open") return open();
     const { range } = call;
-    return writeShard(setup.folder, range, production!, await production!.make(range.from, range.to));
+    const warnings: string[] = [];
+    const warn = (message: string) => void warnings.push(message);
+    const rows = await production!.make(range.from, range.to, warn);
+    return { shard: await writeShard(setup.folder, range, production!, rows), warnings } satisfies Made;
   },
   async () => production?.release?.(),
 );

@@ -1,10 +1,12 @@
 /** @file What a recipe's stages will take: time by trying a part of each here, memory and disk by counting. */
 
 import { existsSync } from "node:fs";
+import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Ledger, Store } from "../data/index.js";
-import { topologicalOrder, type Value } from "../graph/index.js";
+import { isOp, topologicalOrder, type Value } from "../graph/index.js";
 import { byteSize, count, Tensor } from "../tensor/index.js";
+import { countedSettings } from "./make-weights.js";
 import { randomAt } from "./order.js";
 import type { ProducerRequest } from "./producer.js";
 import {
@@ -17,8 +19,10 @@ import {
   type PlannedStage,
   type PlannedTraining,
 } from "./stages.js";
-import { planTraining, StepProgram } from "./step-program.js";
-import type { Examples, TrainingGraph } from "./task.js";
+import { planTraining, StepProgram, type TrainingPlan } from "./step-program.js";
+import type { Examples, TrainingGraph, Weights } from "./task.js";
+import { workersOf } from "./team.js";
+import { parametersOf } from "./weights.js";
 
 export interface StageEstimate {
   name: string;
@@ -34,6 +38,8 @@ export interface StageEstimate {
   memory?: number;
   /** Bytes, what is only needed meanwhile included. */
   disk?: number;
+  /** What to look at twice before it begins. */
+  warnings?: readonly string[];
   /** Floating-point operations that are left, and how many of them a thread does in a second. */
   flops?: { total: number; perSecond: number };
 }
@@ -59,38 +65,83 @@ export async function estimateStage(planned: PlannedStage, threads: number): Pro
 type Cost = Omit<StageEstimate, "name" | "kind" | "key" | "folder" | "status">;
 
 async function trainingCost(planned: PlannedTraining, threads: number, done: boolean): Promise<Cost> {
-  const { settings, stage } = planned;
-  const work = `${settings.steps} steps of ${settings.batch} (${stage.task})`;
-  if (done) return { work };
-  const { task, config } = planned;
-  const weights = task.initial(config, randomAt("initial", settings.seed));
-  const plan = planTraining(task, config, settings, weights);
-  const program = await StepProgram.open(task, {
-    config,
-    settings,
-    initial: weights,
-    examples: exampleOf(plan.graph),
-  });
+  const { stage, task, config } = planned;
+  const { steps, batch, parts, seed } = planned.settings;
+  const warnings = task.warnings?.(config, planned.settings) ?? [];
+  const weights = task.initial(config, randomAt("initial", seed));
+  const base = await task.base?.(config);
+  const plan = planTraining(task, config, planned.settings, weights, base);
+  const trained = plan.layout.slots.reduce((sum, { length }) => sum + length, 0);
+  const ready = (await Promise.all([...planned.needs.values()].map(isDone))).every(Boolean);
+  const settings =
+    typeof steps === "number" || ready
+      ? await countedSettings(planned)
+      : { ...planned.settings, steps: Number.NaN };
+  const counted =
+    typeof steps === "number" || ready
+      ? `${settings.steps} steps`
+      : `${(steps as { epochs: number }).epochs} epochs`;
+  const work = `${counted} of ${batch} (${stage.task}) of ${inMillions(trained)} parameters`;
+  if (done) return { work, warnings };
+
+  const live = liveBytes([plan.graph.loss, ...Object.values(plan.slopes)]);
+  const frozen = frozenBytes(plan, weights);
+  const bytes = 4 * plan.layout.length;
+  const workers = workersOf(planned.settings, threads);
+  const session = slack * live + 2 * bytes + frozen.widened;
+  // Weights, both moments, the mean of the gradients, a moving average, and each worker's gradients.
+  const arrays = 4 + (planned.settings.ema ? 1 : 0) + workers;
+  const memory = programBytes + arrays * bytes + workers * session + frozen.mapped;
+  // Weights, and two checkpoints of them and of both moments.
+  const cost = { work, warnings, memory, disk: 9 * bytes };
+  // What does not fit cannot be tried.
+  if (memory > totalmem()) return cost;
+
+  const examples = ready ? await openExamples(planned) : exampleOf(plan.graph);
+  const program = await StepProgram.open(task, { config, settings, initial: weights, base, examples });
   let run = Number.POSITIVE_INFINITY;
+  let data = Number.POSITIVE_INFINITY;
   try {
-    for (let round = 0; round < 3; round++) run = Math.min(run, (await program.train(0, 0)).times.run);
+    for (let round = 0; round < 3; round++) {
+      const { times } = await program.train(0, 0);
+      run = Math.min(run, times.run / 1000);
+      data = Math.min(data, times.data / 1000);
+    }
   } finally {
     await program.dispose();
   }
-  const live = liveBytes([plan.graph.loss, ...Object.values(plan.slopes)]);
-  const session = slack * live + 2 * 4 * plan.layout.length;
-  const workers = Math.min(threads, settings.parts);
   const left = settings.steps - stepsDone(planned);
-  const parts = left * settings.parts;
-  const arrays = 4 + settings.parts;
-  const bytes = 4 * plan.layout.length;
+  const seconds = overhead * left * Math.ceil(parts / workers) * (run + data);
   return {
-    work,
-    seconds: overhead * left * Math.ceil(settings.parts / workers) * (run / 1000),
-    memory: programBytes + arrays * bytes + workers * session,
-    disk: 9 * bytes,
-    flops: { total: parts * plan.flops, perSecond: plan.flops / (run / 1000) },
+    ...cost,
+    ...(Number.isFinite(seconds) && {
+      seconds,
+      flops: { total: left * parts * plan.flops, perSecond: plan.flops / run },
+    }),
   };
+}
+
+const inMillions = (numbers: number) => `${(numbers / 1e6).toPrecision(3)} M`;
+
+/** The task's own data, for as long as the process lives: batches are what takes time where encoders run in them. */
+function openExamples(planned: PlannedTraining): Promise<Examples> {
+  const { task, config, settings } = planned;
+  const folders = Object.entries(dataFolders(planned));
+  const data = Object.fromEntries(folders.map(([role, folder]) => [role, Store.open(folder)]));
+  return task.open({ config, data, seed: settings.seed });
+}
+
+/** Frozen weights: what is mapped from files, which threads share, and what each widens from half precision. */
+function frozenBytes({ graph, layout }: TrainingPlan, weights: Weights): { mapped: number; widened: number } {
+  const trained = new Set(layout.slots.map(({ key }) => key));
+  let [mapped, widened] = [0, 0];
+  for (const [key, [value]] of parametersOf(graph)) {
+    if (trained.has(key) || weights.has(key) || !isOp(value!, "parameter")) continue;
+    const { storage, stored } = value.attributes;
+    mapped += ("file" in storage ? storage : storage.bytes).length;
+    if (stored !== "f32") widened += 4 * count(value.dims);
+  }
+  return { mapped, widened };
 }
 
 /** The most bytes of intermediate values that are needed at once, in the order in which the graph is written. */
@@ -153,9 +204,9 @@ async function dataCost(planned: PlannedData, threads: number, done: boolean): P
   const request: ProducerRequest<unknown> = { config, data, models: {} };
   const production = await producer.open(request);
   const rows = Math.min(tried, production.count);
-  await production.make(0, 1);
+  await production.make(0, 1, () => {});
   const begin = performance.now();
-  const made = await production.make(0, rows);
+  const made = await production.make(0, rows, () => {});
   const each = (performance.now() - begin) / 1000 / rows;
   await production.release?.();
   const columns = Object.values(production.columns);
@@ -166,6 +217,7 @@ async function dataCost(planned: PlannedData, threads: number, done: boolean): P
     seconds: (each * production.count) / threads,
     memory: threads * stage.shard * row * 3,
     disk: production.count * row,
+    ...(production.warnings && { warnings: production.warnings }),
   };
 }
 

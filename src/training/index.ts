@@ -34,4 +34,4 @@ export { partSize, planTraining, StepProgram, type TrainingPlan } from "./step-p
 export * from "./task.js";
 export { checkPictures, picturesOf, roles, stacked } from "./tasks/pictures.js";
 export * from "./train.js";
-export { bytesOf, memoryCheckpoint, parametersOf, scopeOf } from "./weights.js";
+export { bytesOf, matchKey, memoryCheckpoint, parametersOf, scopeOf } from "./weights.js";

@@ -28,3 +28,24 @@ export const sceneSchema = askedSchema.extend({
 });
 
 export type SceneLine = z.infer<typeof sceneSchema>;
+
+/** The line of a row of a set of conversations. */
+export const conversationSchema = z.object({
+  /** Its place in the file that it comes from. */
+  row: z.number().int(),
+  id: z.string().optional(),
+  /** Why it cannot be used: it has no turns then. */
+  fault: z.string().optional(),
+  /** Its pictures, as they were when they were looked at. */
+  images: z.array(z.object({ path: z.string(), sha256: z.string() })),
+  /** User and assistant in turn; pictures are named by `<image>`. */
+  turns: z.array(z.object({ role: z.enum(["user", "assistant"]), text: z.string() })),
+  /** What the row says of its pictures besides the turns. */
+  caption: z.string().optional(),
+  pseudoCaption: z.string().optional(),
+});
+
+export type ConversationLine = z.infer<typeof conversationSchema>;
+
+/** The column of a store of conversations: words of each, negative of text alone, 0 of what cannot be used. */
+export const wordsColumn = "words";

@@ -165,7 +165,9 @@ export function softCrossEntropy(logits: Value, targets: Value): Value {
  * @param weights [B, T]: 1 where it counts, else 0; or any other weights
  */
 export function languageLoss(logits: Value, labels: Value, weights: Value): Value {
-  return div(total(mul(crossEntropy(logits, labels), weights)), total(weights));
+  // Where nothing counts, nothing is lost.
+  const counted = clamp(total(weights), 1e-6, Number.MAX_SAFE_INTEGER);
+  return div(total(mul(crossEntropy(logits, labels), weights)), counted);
 }
 
 /** [...] -> [] */

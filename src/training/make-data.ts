@@ -1,9 +1,9 @@
 /** @file A stage of data: its rows are made by threads, shard by shard, and none twice. */
 
 import { mkdir } from "node:fs/promises";
-import { type Shard, StoreWriter } from "../data/index.js";
+import { StoreWriter } from "../data/index.js";
 import { aborted } from "../tensor/index.js";
-import type { DataWorkerCall, DataWorkerSetup, Shape } from "./data-worker.js";
+import type { DataWorkerCall, DataWorkerSetup, Made, Shape } from "./data-worker.js";
 import { dataFolders, isTraining, type PlannedData, weightsPath } from "./stages.js";
 import { closeThreads, Thread } from "./thread.js";
 
@@ -19,6 +19,8 @@ export interface MakeDataOptions {
   threads: number;
   signal?: AbortSignal | undefined;
   onRows?: (event: DataEvent) => void;
+  /** Told of what is left out. */
+  onWarning?: (message: string) => void;
 }
 
 /** What the threads of a stage are started with. */
@@ -38,7 +40,7 @@ export function dataSetup(planned: PlannedData): DataWorkerSetup {
  */
 export async function makeData(
   planned: PlannedData,
-  { threads, signal, onRows = () => {} }: MakeDataOptions,
+  { threads, signal, onRows = () => {}, onWarning = () => {} }: MakeDataOptions,
 ): Promise<void> {
   const { folder, key, stage } = planned;
   await mkdir(folder, { recursive: true });
@@ -48,7 +50,8 @@ export async function makeData(
   const crew = [first];
   let writer: StoreWriter | undefined;
   try {
-    const { count, columns, lines } = await first.call<Shape>({ kind: "open" });
+    const { count, columns, lines, warnings } = await first.call<Shape>({ kind: "open" });
+    warnings.forEach(onWarning);
     const store = StoreWriter.open(folder, { key, rows: count, columns, lines, shardRows: stage.shard });
     writer = store;
     const missing = store.missing;
@@ -57,7 +60,9 @@ export async function makeData(
     const work = async (thread: Thread<DataWorkerCall>) => {
       for (let range = missing.shift(); range; range = missing.shift()) {
         if (signal?.aborted) throw aborted();
-        store.record(await thread.call<Shard>({ kind: "make", range }));
+        const made = await thread.call<Made>({ kind: "make", range });
+        store.record(made.shard);
+        made.warnings.forEach(onWarning);
         const done = store.finishedRows;
         const rate = (done - before) / ((Date.now() - begin) / 1000);
         onRows({ done, rows: count, rowsPerSecond: rate, secondsLeft: (count - done) / rate });

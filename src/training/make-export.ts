@@ -38,14 +38,16 @@ export async function makeExport(planned: PlannedExport, recipe: Recipe, out: st
     const { task, config } = source;
     if (!task.export)
       throw misuse("EXPORT", `${stage.name}: the task "${source.stage.task}" exports nothing.`);
-    const made = await task.export({ config, weights: await readWeights(source), dtype: stage.dtype });
+    const weights = await readWeights(source);
+    const made = await task.export({ config, weights, base: await task.base?.(config), dtype: stage.dtype });
     for (const component of made) components.set(component.name, component);
   }
   const unfinished = `${folder}.unfinished`;
   await rm(unfinished, { recursive: true, force: true });
   for (const { name, files } of components.values()) {
     const place = stage.layout === "pipeline" ? join(unfinished, name) : unfinished;
-    for (const [path, contents] of Object.entries(files)) await writeFileAtomic(join(place, path), contents);
+    for (const [path, contents] of Object.entries(files))
+      await writeFileAtomic(join(place, path), typeof contents === "function" ? await contents() : contents);
   }
   if (stage.layout === "pipeline") {
     await writeFileAtomic(join(unfinished, "model_index.json"), pipelineIndex([...components.values()]));

@@ -1,8 +1,10 @@
 /** @file A stage of training: weights to begin with, the loop, the result's files. */
 
+import { Store } from "../data/index.js";
 import { formatDims, misuse, type Tensor } from "../tensor/index.js";
+import { type Checkpoint, openCheckpoint } from "../weights/index.js";
 import { randomAt } from "./order.js";
-import type { TrainStage } from "./recipe.js";
+import { resolveSteps, type Settings } from "./settings.js";
 import {
   dataFolders,
   isTraining,
@@ -13,6 +15,7 @@ import {
   writeResult,
   writeWeights,
 } from "./stages.js";
+import { planTraining } from "./step-program.js";
 import type { Weights } from "./task.js";
 import { discardRun, type TrainingEvent, train } from "./train.js";
 import { matchKey } from "./weights.js";
@@ -25,22 +28,49 @@ export interface MakeWeightsOptions {
   onWarning?: (message: string) => void;
 }
 
-/** Random weights, and in their places those of other stages. @throws DiffsightError INIT */
-export async function initialWeights(planned: PlannedTraining): Promise<Weights> {
-  const { task, config, settings, stage, needs } = planned;
-  const weights = new Map(task.initial(config, randomAt("initial", settings.seed)));
-  for (const one of stage.init) {
-    const source = needs.get(one.from)!;
-    if (isTraining(source)) takeOver(weights, await readWeights(source), one, stage.name);
-  }
-  return weights;
+/** Weights before the first step. */
+export interface Beginning {
+  /** In memory, f32. */
+  initial: Weights;
+  /** In files; those of them that are trained are not read yet. */
+  base: Checkpoint | undefined;
 }
 
-/** Replaces weights by another stage's: "text_model.*" as "text_encoder.text_model.*". */
+/** Random weights, and in their places those of other stages and of files. @throws DiffsightError INIT */
+export async function beginningOf(planned: PlannedTraining): Promise<Beginning> {
+  const { task, config, settings, stage, needs } = planned;
+  const base = await task.base?.(config);
+  const initial = new Map(task.initial(config, randomAt("initial", settings.seed)));
+  for (const one of stage.init) {
+    if ("file" in one) {
+      const file = await openCheckpoint(one.file);
+      const keys = [...file.entries.keys()].filter((key) => matchKey(one.keys, key) !== undefined);
+      const others = new Map<string, Tensor>();
+      for (const key of keys) others.set(key, await file.read(key));
+      takeOver({ initial, base }, others, { ...one, from: one.file }, stage.name);
+    } else {
+      const source = needs.get(one.from)!;
+      if (isTraining(source)) takeOver({ initial, base }, await readWeights(source), one, stage.name);
+    }
+  }
+  return { initial, base };
+}
+
+/** The same, with all that is trained in memory. */
+export async function initialWeights(planned: PlannedTraining, settings: Settings): Promise<Beginning> {
+  const { initial, base } = await beginningOf(planned);
+  if (!base) return { initial, base };
+  const { layout } = planTraining(planned.task, planned.config, settings, initial, base);
+  const all = new Map(initial);
+  for (const { key } of layout.slots) if (!all.has(key)) all.set(key, (await base.read(key)).to("f32"));
+  return { initial: all, base };
+}
+
+/** Replaces weights by others: "text_model.*" as "text_encoder.text_model.*". */
 function takeOver(
-  weights: Map<string, Tensor>,
+  { initial, base }: { initial: Map<string, Tensor>; base: Checkpoint | undefined },
   others: Weights,
-  { from, keys, as = keys }: TrainStage["init"][number],
+  { from, keys, as = keys }: { from: string; keys: string; as?: string | undefined },
   stage: string,
 ): void {
   let taken = 0;
@@ -48,17 +78,33 @@ function takeOver(
     const rest = matchKey(keys, key);
     if (rest === undefined) continue;
     const own = as.replace("*", () => rest);
-    const dims = weights.get(own)?.dims;
+    const dims = initial.get(own)?.dims ?? base?.entries.get(own)?.dims;
     if (!dims || formatDims(dims) !== formatDims(tensor.dims)) {
       const found = dims
         ? `is ${formatDims(dims)} here, ${formatDims(tensor.dims)} there`
         : "does not exist here";
       throw misuse("INIT", `${stage} cannot begin with "${key}" of ${from}: "${own}" ${found}.`);
     }
-    weights.set(own, tensor.to("f32"));
+    initial.set(own, tensor.to("f32"));
     taken++;
   }
   if (taken === 0) throw misuse("INIT", `${stage}: ${from} has no weights "${keys}".`);
+}
+
+/** The settings with their steps counted. @throws what opening the stage's data may raise */
+export async function countedSettings(planned: PlannedTraining): Promise<Settings> {
+  const { task, config, settings } = planned;
+  if (typeof settings.steps === "number") return resolveSteps(settings, 0);
+  const folders = Object.entries(dataFolders(planned));
+  const stores = folders.map(([role, folder]) => [role, Store.open(folder)] as const);
+  try {
+    const data = Object.fromEntries(stores);
+    const examples = await task.open({ config, data, seed: settings.seed });
+    await examples.release?.();
+    return resolveSteps(settings, examples.train);
+  } finally {
+    for (const [, store] of stores) store.close();
+  }
 }
 
 /** Trains, or goes on training, and writes the weights. */
@@ -66,8 +112,11 @@ export async function makeWeights(
   planned: PlannedTraining,
   { threads, signal, onStep, onNotice, onWarning }: MakeWeightsOptions,
 ): Promise<StageResult> {
-  const { stage, module, task, config, settings, key, folder } = planned;
+  const { stage, module, task, config, key, folder } = planned;
   await verifyData(planned, signal);
+  for (const warning of task.warnings?.(config, planned.settings) ?? [])
+    onWarning?.(`${stage.name}: ${warning}`);
+  const settings = await countedSettings(planned);
   const trained = await train({
     name: stage.name,
     module,
@@ -75,7 +124,7 @@ export async function makeWeights(
     config,
     data: dataFolders(planned),
     settings,
-    initial: await initialWeights(planned),
+    ...(await initialWeights(planned, settings)),
     key,
     folder,
     threads,

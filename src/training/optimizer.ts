@@ -26,26 +26,38 @@ export function shareOf(length: number, worker: number, workers: number): Span {
   return { begin: at(worker), end: at(worker + 1) };
 }
 
+/** Which of a step's parts are added up at once. */
+export interface Round {
+  /** Whether these are the step's first parts. */
+  begins: boolean;
+  /** How many parts there are in all, when these are the last of them. */
+  ends?: number | undefined;
+}
+
 /**
- * The mean of the parts' gradients, added in the order of the parts, into the first of them; and for each chunk the
- * sum of its squares.
+ * Adds gradients of some parts, in their order, to the sum of those before; at the end of a step the sum becomes the mean
+ * of all, and each chunk's sum of squares is taken.
  */
 export function reduceGradients(
+  sum: Float32Array,
   parts: readonly Float32Array[],
   { begin, end }: Span,
   squares: Float64Array,
+  { begins, ends }: Round = { begins: true, ends: parts.length },
 ): void {
-  const [mean, ...others] = parts as [Float32Array, ...Float32Array[]];
-  const share = 1 / parts.length;
+  const [first, ...rest] = parts;
   for (let chunk = begin; chunk < end; chunk += chunkSize) {
     const to = Math.min(chunk + chunkSize, end);
-    for (const other of others) {
-      for (let i = chunk; i < to; i++) mean[i] = mean[i]! + other[i]!;
+    if (begins) sum.set(first!.subarray(chunk, to), chunk);
+    for (const part of begins ? rest : parts) {
+      for (let i = chunk; i < to; i++) sum[i] = sum[i]! + part[i]!;
     }
+    if (ends === undefined) continue;
+    const share = 1 / ends;
     let square = 0;
     for (let i = chunk; i < to; i++) {
-      const value = Math.fround(mean[i]! * share);
-      mean[i] = value;
+      const value = Math.fround(sum[i]! * share);
+      sum[i] = value;
       square += value * value;
     }
     squares[chunk / chunkSize] = square;

@@ -17,7 +17,7 @@ function mix(...numbers: readonly number[]): number {
 }
 
 /** What a generator is for, so that no two uses draw the same numbers. */
-const purposes = ["initial", "order", "train", "validation"] as const;
+const purposes = ["initial", "order", "train", "validation", "dropout"] as const;
 
 /** The generator of one purpose at one place. */
 export function randomAt(
@@ -32,11 +32,14 @@ export function randomAt(
 /** The order of examples: every epoch another one, in which each example comes once. */
 export class Order {
   #epoch = -1;
-  #order: Int32Array = new Int32Array();
+  #order: ArrayLike<number> = [];
 
+  /** @param shuffle draws an epoch's order; default: any */
   constructor(
     readonly seed: number,
     readonly examples: number,
+    readonly shuffle: (random: TorchGenerator) => ArrayLike<number> = (random) =>
+      Int32Array.from(random.randperm(examples).data as BigInt64Array, Number),
   ) {}
 
   /** The examples at places from .. from + length - 1 of the endless row of epochs. */
@@ -44,8 +47,7 @@ export class Order {
     return Array.from({ length }, (_, i) => {
       const epoch = Math.floor((from + i) / this.examples);
       if (epoch !== this.#epoch) {
-        const { data } = randomAt("order", this.seed, epoch).randperm(this.examples);
-        this.#order = Int32Array.from(data as BigInt64Array, Number);
+        this.#order = this.shuffle(randomAt("order", this.seed, epoch));
         this.#epoch = epoch;
       }
       return this.#order[(from + i) % this.examples]!;

@@ -29,8 +29,13 @@ export interface Production {
   readonly columns: Columns;
   /** Whether each row has a line of JSON too. */
   readonly lines: boolean;
-  /** The rows from .. to - 1: a pure function of them. Threads make ranges side by side. */
-  make(from: number, to: number): Promise<Rows>;
+  /** What the user is to be told before rows are made. */
+  readonly warnings?: readonly string[];
+  /**
+   * The rows from .. to - 1: a pure function of them. Threads make ranges side by side.
+   * @param warn told of what is left out
+   */
+  make(from: number, to: number, warn: (message: string) => void): Promise<Rows>;
   release?(): Promise<void>;
 }
 

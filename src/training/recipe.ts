@@ -2,7 +2,8 @@
 
 import { z } from "zod";
 import { checked as checkedBy, formatPath, misuse } from "../tensor/index.js";
-import { checkSettings, settingsShape } from "./settings.js";
+import { presets } from "./presets.js";
+import { checkSettings, stageSettingsShape } from "./settings.js";
 
 const name = z
   .string()
@@ -24,6 +25,13 @@ const dataStage = z.strictObject({
   shard: z.number().int().positive().default(512),
 });
 
+const taken = {
+  /** Which of those weights; `*` stands for anything. */
+  keys: z.string().default("*"),
+  /** Their keys here, with one `*` for what the one in `keys` stood for. */
+  as: z.string().optional(),
+};
+
 const trainStage = z
   .strictObject({
     name,
@@ -33,19 +41,17 @@ const trainStage = z
     config,
     /** Stages of data that it learns from, by role. */
     data: stages,
-    /** Weights to begin with in place of random ones. */
+    /** Weights to begin with in place of random ones: an earlier stage's, or those of a file. */
     init: z
       .array(
-        z.strictObject({
-          from: name,
-          /** Which of that stage's weights; `*` stands for anything. */
-          keys: z.string().default("*"),
-          /** Their keys here, with one `*` for what the one in `keys` stood for. */
-          as: z.string().optional(),
-        }),
+        z.union([
+          z.strictObject({ from: name, ...taken }),
+          /** safetensors, or a torch file such as LLaVA's `mm_projector.bin`. */
+          z.strictObject({ file: z.string().min(1), ...taken }),
+        ]),
       )
       .default([]),
-    ...settingsShape,
+    ...stageSettingsShape,
   })
   .superRefine(checkSettings);
 
@@ -96,7 +102,7 @@ export function parseRecipe(text: string): Recipe {
   } catch (cause) {
     throw misuse("RECIPE", `The recipe is no JSON: ${(cause as Error).message}.`);
   }
-  const recipe = checked(recipeSchema, json);
+  const recipe = checked(recipeSchema, withPresets(json));
   const known = new Map<string, Stage["kind"]>();
   const wrong: string[] = [];
   for (const [i, stage] of recipe.stages.entries()) {
@@ -114,6 +120,36 @@ export function parseRecipe(text: string): Recipe {
   return recipe;
 }
 
+const likeSchema = z.looseObject({
+  stages: z.array(z.looseObject({ like: z.enum(Object.keys(presets)).optional() })),
+});
+
+/** Stages that are `like` a preset get its settings, as far as they do not say others. */
+function withPresets(json: unknown): unknown {
+  const { success } = z
+    .looseObject({ stages: z.array(z.looseObject({ like: z.unknown().optional() })) })
+    .safeParse(json);
+  if (!success) return json;
+  const { stages, ...recipe } = checked(likeSchema, json);
+  return {
+    ...recipe,
+    stages: stages.map(({ like, ...stage }) => (like === undefined ? stage : merged(presets[like]!, stage))),
+  };
+}
+
+/** Fields of both; where both have an object, it is merged too. */
+function merged(base: Fields, own: Fields): Fields {
+  const isObject = (value: unknown): value is Fields =>
+    typeof value === "object" && value !== null && !Array.isArray(value);
+  const both = Object.entries(own).map(([name, value]) => {
+    const other = base[name];
+    return [name, isObject(value) && isObject(other) ? merged(other, value) : value];
+  });
+  return { ...base, ...Object.fromEntries(both) };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
 export interface Reference {
   path: PropertyKey[];
   name: string;
@@ -130,8 +166,8 @@ export function references(stage: Stage): Reference[] {
     case "train":
       return [
         ...roles("data", "data", stage.data),
-        ...stage.init.map(
-          ({ from }, i): Reference => ({ path: ["init", i, "from"], name: from, kind: "train" }),
+        ...stage.init.flatMap((one, i): Reference[] =>
+          "from" in one ? [{ path: ["init", i, "from"], name: one.from, kind: "train" }] : [],
         ),
       ];
     case "export":

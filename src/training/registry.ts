@@ -19,7 +19,7 @@ const modules = (folder: string, names: readonly string[]) =>
 
 export const builtIn: Registry = {
   tasks: modules("tasks", ["autoencoder", "clip", "diffusion", "speaker"]),
-  producers: modules("producers", ["scenes", "twins", "latents", "features"]),
+  producers: modules("producers", ["scenes", "twins", "latents", "conversations", "features"]),
 };
 
 function find(kind: string, modules: Readonly<Record<string, string>>, name: string, at: string): string {

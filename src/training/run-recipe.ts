@@ -64,6 +64,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<St
           threads,
           signal,
           onRows: (event) => onEvent({ kind: "rows", name, ...event }),
+          onWarning: (message) => onEvent({ kind: "notice", name, message, warning: true }),
         });
     } else if (isTraining(one)) {
       if (done) continue;

@@ -6,7 +6,7 @@ export interface Schedule {
    * linear: straight down to `to`.
    */
   kind: "constant" | "cosine" | "linear";
-  /** Steps that rise from 0: the first one runs at 0. */
+  /** Steps that rise from 0: the first one runs at 0. Below 1 a share of all steps. */
   warmup: number;
   /** Share of the steps after the warmup that run at the full rate before it falls, 0 to 1. */
   hold: number;
@@ -19,7 +19,9 @@ export interface Schedule {
  * @param step from 0
  * @param steps of the whole run
  */
-export function rateAt({ kind, warmup, hold, to }: Schedule, step: number, steps: number): number {
+export function rateAt({ kind, warmup: rise, hold, to }: Schedule, step: number, steps: number): number {
+  // Rounded up, as transformers' trainer does.
+  const warmup = rise < 1 ? Math.ceil(rise * steps) : rise;
   if (step < warmup) return step / warmup;
   if (kind === "constant") return 1;
   const begin = warmup + hold * (steps - warmup);

@@ -27,7 +27,7 @@ export const settingsShape = {
   schedule: z
     .strictObject({
       kind: z.enum(["constant", "cosine", "linear"]).default("constant"),
-      warmup: whole.min(0).default(0),
+      warmup: z.number().min(0).default(0),
       hold: share.default(0),
       to: share.default(0),
     })
@@ -62,12 +62,14 @@ export const settingsShape = {
 
 /** What the fields' own checks cannot see. */
 export function checkSettings(
-  { batch, parts, steps, schedule }: Pick<Settings, "batch" | "parts" | "steps" | "schedule">,
+  { batch, parts, steps, schedule }: Pick<StageSettings, "batch" | "parts" | "steps" | "schedule">,
   context: z.core.$RefinementCtx,
 ): void {
   const wrong = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+  if (schedule.warmup >= 1 && !Number.isInteger(schedule.warmup))
+    wrong(["schedule", "warmup"], `${schedule.warmup} is neither a number of steps nor a share below 1`);
   if (batch % parts !== 0) wrong(["parts"], `${parts} parts do not divide a batch of ${batch}`);
-  if (steps > 0 && schedule.warmup >= steps) {
+  if (typeof steps === "number" && schedule.warmup >= steps) {
     wrong(["schedule", "warmup"], `${schedule.warmup} steps of warmup leave nothing of ${steps} steps`);
   }
 }
@@ -75,3 +77,17 @@ export function checkSettings(
 export const settingsSchema = z.strictObject(settingsShape).superRefine(checkSettings);
 
 export type Settings = z.infer<z.ZodObject<typeof settingsShape>>;
+
+/** In recipes the steps may be told by how often each example is to be seen. */
+export const stageSettingsShape = {
+  ...settingsShape,
+  steps: z.union([settingsShape.steps, z.strictObject({ epochs: z.number().positive() })]),
+};
+
+export type StageSettings = z.infer<z.ZodObject<typeof stageSettingsShape>>;
+
+/** The steps of a stage whose data are there; an epoch's last one is filled up from the next epoch. */
+export function resolveSteps({ steps, ...settings }: StageSettings, examples: number): Settings {
+  if (typeof steps === "number") return { steps, ...settings };
+  return { steps: Math.max(1, Math.ceil((steps.epochs * examples) / settings.batch)), ...settings };
+}

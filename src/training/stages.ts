@@ -20,7 +20,7 @@ import {
   type TrainStage,
 } from "./recipe.js";
 import { loadProducer, loadTask, type Registry } from "./registry.js";
-import type { Settings } from "./settings.js";
+import type { StageSettings } from "./settings.js";
 import type { Task, Weights } from "./task.js";
 
 interface Placed {
@@ -44,7 +44,7 @@ export interface PlannedTraining extends Placed {
   module: string;
   task: Task;
   config: unknown;
-  settings: Settings;
+  settings: StageSettings;
 }
 
 export interface PlannedExport extends Placed {
@@ -101,7 +101,8 @@ export async function planStages(recipe: Recipe, out: string, registry: Registry
       });
     } else if (stage.kind === "train") {
       const { module, task } = await loadTask(registry, stage.task, formatPath([...at, "task"]));
-      const config = checked(task.config, stage.config, [...at, "config"]);
+      const said = checked(task.config, stage.config, [...at, "config"]);
+      const config = task.read ? await task.read(said) : said;
       const { name: _name, kind, task: taskName, config: _config, data, init, ...settings } = stage;
       // How often checkpoints are written changes nothing of the result.
       const { checkpoint: _checkpoint, ...counting } = settings;
@@ -112,7 +113,13 @@ export async function planStages(recipe: Recipe, out: string, registry: Registry
         config,
         settings: counting,
         data: keysOf(data, done),
-        init: init.map(({ from, ...rest }) => ({ ...rest, from: done.get(from)!.key })),
+        init: await Promise.all(
+          init.map(async (one) =>
+            "from" in one
+              ? { ...one, from: done.get(one.from)!.key }
+              : { ...one, file: await hashFile(one.file) },
+          ),
+        ),
       };
       done.set(stage.name, { stage, module, task, config, settings, ...place(identity) });
     } else {

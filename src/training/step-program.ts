@@ -2,7 +2,9 @@
 
 import { alignedTensors, Engine, type Program } from "../engine/index.js";
 import { add, flops, gradients, reshape, trainingKernels, type Value } from "../graph/index.js";
-import { failure, formatDims, type Tensor } from "../tensor/index.js";
+import { failure, formatDims, type Tensor, type TorchGenerator } from "../tensor/index.js";
+import type { Checkpoint } from "../weights/index.js";
+import { drawMask, Masks } from "./masks.js";
 import { Order, randomAt } from "./order.js";
 import type { Settings } from "./settings.js";
 import type { BatchRequest, Examples, Task, TrainingGraph, Weights } from "./task.js";
@@ -23,11 +25,15 @@ export interface PartResult {
   loss: number;
   metrics: Record<string, number>;
   times: PartTimes;
+  /** What was left out. */
+  warnings: readonly string[];
 }
 
 /** Everything that the optimizer's side and the runtime's side agree on. */
 export interface TrainingPlan {
   graph: TrainingGraph;
+  /** What the loop draws for the graph's dropouts. */
+  masks: Masks;
   layout: Layout;
   /** The gradient of each slot, by name. */
   slopes: Record<string, Value>;
@@ -39,19 +45,26 @@ const gradientOf = (key: string) => `gradient of ${key}`;
 const metricOf = (name: string) => `metric ${name}`;
 
 /** Examples in a part. */
-export function partSize({ batch, parts }: Settings): number {
+export function partSize({ batch, parts }: Pick<Settings, "batch" | "parts">): number {
   return batch / parts;
 }
 
-/** Writes the graph of a part and its gradients. */
+/**
+ * Writes the graph of a part and its gradients.
+ * @param base what the task reads in place
+ */
 export function planTraining<Config>(
   task: Task<Config>,
   config: Config,
-  settings: Settings,
+  settings: Pick<Settings, "batch" | "parts" | "parameters">,
   weights: Weights,
+  base?: Checkpoint,
 ): TrainingPlan {
-  const graph = task.graph({ config, w: scopeOf(weights), split: "train", batch: partSize(settings) });
-  const layout = layoutOf(graph, weights, settings.parameters, (key) => task.rule?.(key, config) ?? {});
+  const masks = new Masks();
+  const w = scopeOf(weights, base);
+  const dropout = masks.add.bind(masks);
+  const graph = task.graph({ config, w, split: "train", batch: partSize(settings), dropout });
+  const layout = layoutOf(graph, weights, settings.parameters, (key) => task.rule?.(key, config) ?? {}, base);
   const values = parametersOf(graph);
   const trained = layout.slots.flatMap(({ key, dims }) =>
     values.get(key)!.map((value) => ({ key, dims, value })),
@@ -67,7 +80,7 @@ export function planTraining<Config>(
     slopes[gradientOf(key)] = others ? add(others, slope) : slope;
   }
   const total = flops([...Object.values(numbersOf(graph)), ...Object.values(slopes)]);
-  return { graph, layout, slopes, flops: total };
+  return { graph, masks, layout, slopes, flops: total };
 }
 
 /** Loss and metrics by the names that a program gives them. */
@@ -81,6 +94,8 @@ interface Bound {
   program: Program;
   /** What each batch fills. */
   batch: Record<string, Tensor>;
+  /** What is drawn for each run, by input. */
+  masks: { rate: number; place: Tensor }[];
   feeds: Record<string, Tensor>;
   into: Record<string, Tensor>;
 }
@@ -104,13 +119,15 @@ function bind(
   engine: Engine,
   graph: TrainingGraph,
   parameters: Record<string, Tensor>,
+  masks: Masks = new Masks(),
   more: { outputs: Record<string, Value>; into: Record<string, Tensor> } = { outputs: {}, into: {} },
 ): Bound {
-  const batch = alignedTensors(
-    shapesOf(Object.values(graph.inputs).map((value) => [value.attributes.name, value] as const)),
-  );
+  const named = (values: Iterable<Value<"input">>) =>
+    alignedTensors(shapesOf([...values].map((value) => [value.attributes.name, value] as const)));
+  const batch = named(Object.values(graph.inputs));
+  const drawn = named(masks.all.map(({ value }) => value));
   const given = new Map<Value, string>();
-  const feeds: Record<string, Tensor> = { ...batch };
+  const feeds: Record<string, Tensor> = { ...batch, ...drawn };
   for (const [key, values] of parametersOf(graph)) {
     const place = parameters[key];
     if (!place) continue;
@@ -125,14 +142,22 @@ function bind(
   // What no output needs is no input of the program.
   const needed = program.inputs.map(({ name }) => [name, feeds[name]!]);
   const into = { ...alignedTensors(shapesOf(Object.entries(numbers))), ...more.into };
-  return { program, batch, feeds: Object.fromEntries(needed), into };
+  return {
+    program,
+    batch,
+    masks: masks.all.map(({ value, rate }) => ({ rate, place: drawn[value.attributes.name]! })),
+    feeds: Object.fromEntries(needed),
+    into,
+  };
 }
 
 interface Parts<Config> {
   config: Config;
   settings: Settings;
-  /** All weights; those that are not trained are written into the programs. */
+  /** Weights in memory; those that are not trained are written into the programs. */
   initial: Weights;
+  /** Weights in files, which programs read in place. */
+  base?: Checkpoint | undefined;
   examples: Examples;
 }
 
@@ -151,26 +176,29 @@ export class StepProgram {
     readonly trained: Bound,
     readonly validated: Bound & { size: number },
   ) {
-    this.#order = new Order(settings.seed, examples.train);
+    const sizes = { batchSize: partSize(settings), parts: settings.parts };
+    const shuffle = examples.order && ((random: TorchGenerator) => examples.order!(random, sizes));
+    this.#order = new Order(settings.seed, examples.train, shuffle);
   }
 
   static async open<Config>(
     task: Task<Config>,
-    { config, settings, initial, examples }: Parts<Config>,
+    { config, settings, initial, base, examples }: Parts<Config>,
   ): Promise<StepProgram> {
-    const { graph, layout, slopes } = planTraining(task, config, settings, initial);
+    const { graph, masks, layout, slopes } = planTraining(task, config, settings, initial, base);
     const weights = flatTensors(layout, (key) => key);
     const gradients = flatTensors(layout, gradientOf);
     const engine = await Engine.open({
       device: "cpu",
-      memory: "fast",
+      // Threads share the pages of large frozen weights, of which "fast" would hold a copy each.
+      memory: base ? "mmap" : "fast",
       threads: 1,
       host: "here",
       kernels: trainingKernels,
     });
-    const trained = bind(engine, graph, weights.tensors, { outputs: slopes, into: gradients.tensors });
+    const trained = bind(engine, graph, weights.tensors, masks, { outputs: slopes, into: gradients.tensors });
     const size = task.validationBatch?.(config) ?? partSize(settings);
-    const other = task.graph({ config, w: scopeOf(initial), split: "validation", batch: size });
+    const other = task.graph({ config, w: scopeOf(initial, base), split: "validation", batch: size });
     const validated = { ...bind(engine, other, weights.tensors), size };
     await trained.program.prepare();
     return new StepProgram(weights.flat, gradients.flat, settings, examples, engine, trained, validated);
@@ -182,6 +210,8 @@ export class StepProgram {
     const size = partSize(this.settings);
     const rows = this.#order.rows(step * batch + part * size, size);
     const random = randomAt("train", seed, step, part);
+    const chance = randomAt("dropout", seed, step, part);
+    for (const { rate, place } of this.trained.masks) drawMask(place, rate, chance);
     return this.#run(this.trained, { split: "train", step, part, rows, random });
   }
 
@@ -193,9 +223,14 @@ export class StepProgram {
     return this.#run(this.validated, { split: "validation", step, part: 0, rows, random });
   }
 
-  async #run({ program, batch, feeds, into }: Bound, request: BatchRequest): Promise<PartResult> {
+  async #run(
+    { program, batch, feeds, into }: Bound,
+    request: Omit<BatchRequest, "warn">,
+  ): Promise<PartResult> {
     const begin = performance.now();
-    const examples = this.examples.batch(request);
+    const warnings: string[] = [];
+    const warn = (message: string) => void warnings.push(message);
+    const examples = await this.examples.batch({ ...request, warn });
     for (const [name, place] of Object.entries(batch)) {
       const tensor = examples[name];
       if (tensor?.dtype !== place.dtype || formatDims(tensor.dims) !== formatDims(place.dims)) {
@@ -215,7 +250,7 @@ export class StepProgram {
     const prefix = metricOf("");
     const names = Object.keys(into).filter((name) => name.startsWith(prefix));
     const metrics = Object.fromEntries(names.map((name) => [name.slice(prefix.length), numberOf(name)]));
-    return { loss: numberOf("loss"), metrics, times };
+    return { loss: numberOf("loss"), metrics, times, warnings };
   }
 
   /** Batches that the validation's examples fill. */
@@ -226,5 +261,6 @@ export class StepProgram {
 
   async dispose(): Promise<void> {
     await this.engine.dispose();
+    await this.examples.release?.();
   }
 }

@@ -3,8 +3,9 @@
 import type { z } from "zod";
 import type { Stores } from "../data/index.js";
 import type { Value } from "../graph/index.js";
-import type { Tensor, TorchGenerator } from "../tensor/index.js";
-import type { Scope } from "../weights/index.js";
+import type { Dims, Tensor, TorchGenerator } from "../tensor/index.js";
+import type { Checkpoint, Scope } from "../weights/index.js";
+import type { Settings } from "./settings.js";
 
 /** Numbers by checkpoint key; several components in one: "unet.conv_in.weight", "text_encoder....". */
 export type Weights = ReadonlyMap<string, Tensor>;
@@ -30,6 +31,12 @@ export interface GraphRequest<Config> {
   split: "train" | "validation";
   /** Examples in one part, or in one batch of validation. */
   batch: number;
+  /**
+   * In training: a mask for a dropout's values, 0 at this rate and else 1 / (1 - rate), drawn anew for every part. In
+   * validation there is none.
+   * @param name tells one dropout from another
+   */
+  dropout?: ((name: string, dims: Dims, rate: number) => Value) | undefined;
 }
 
 export interface BatchRequest {
@@ -41,6 +48,8 @@ export interface BatchRequest {
   rows: readonly number[];
   /** Seeded by (seed, split, step, part) alone: whatever is drawn must come from here. */
   random: TorchGenerator;
+  /** Told of what is left out: each message reaches the user once. */
+  warn(message: string): void;
 }
 
 /** A task whose data are open. */
@@ -48,7 +57,13 @@ export interface Examples {
   readonly train: number;
   readonly validation: number;
   /** A tensor for each input of the graph, a pure function of the request. Its time counts: read by row, not whole files. */
-  batch(request: BatchRequest): Record<string, Tensor>;
+  batch(request: BatchRequest): Record<string, Tensor> | Promise<Record<string, Tensor>>;
+  /**
+   * An epoch's order: each example once. Default: any.
+   * @param sizes examples in a part, and parts in a step
+   */
+  order?(random: TorchGenerator, sizes: { batchSize: number; parts: number }): readonly number[];
+  release?(): Promise<void>;
 }
 
 export interface ExamplesRequest<Config> {
@@ -64,6 +79,8 @@ export interface ParameterRule {
   decay?: boolean;
   /** Factor of the learning rate. Default 1. */
   scale?: number;
+  /** Whether it stays as it is. Default: no. */
+  frozen?: boolean;
 }
 
 /** A part of a pipeline's folder. */
@@ -72,13 +89,17 @@ export interface Component {
   name: string;
   /** As `model_index.json` names it: ["diffusers", "UNet2DConditionModel"]. */
   kind: readonly [library: string, className: string];
-  /** Relative path -> contents. */
-  files: Readonly<Record<string, Uint8Array | string>>;
+  /** Relative path -> contents, or what makes them when they are written: not all need be in memory at once. */
+  files: Readonly<Record<string, FileContents | (() => Promise<FileContents>)>>;
 }
+
+export type FileContents = Uint8Array | string;
 
 export interface ExportRequest<Config> {
   config: Config;
   weights: Weights;
+  /** What the task reads in place. */
+  base: Checkpoint | undefined;
   /** How numbers are stored. */
   dtype: "f32" | "f16";
 }
@@ -89,13 +110,22 @@ export interface Task<Config = unknown> {
   readonly version: number;
   /** The stage's section `config`: network, loss, data choices. */
   readonly config: z.ZodType<Config>;
-  /** Random weights of the whole checkpoint, f32; also for what is later taken from another stage. */
+  /** Completes a config by what stands in other files, such as models' shapes and hashes: it identifies the result too. */
+  read?(config: Config): Promise<Config>;
+  /**
+   * Weights in files, by the keys that the graph uses. Those that stay frozen are read in place; the others are read
+   * into memory before the first step.
+   */
+  base?(config: Config): Promise<Checkpoint | undefined>;
+  /** Random weights of the checkpoint besides `base`, f32; also for what is later taken from another stage. */
   initial(config: Config, random: TorchGenerator): Weights;
   graph(request: GraphRequest<Config>): TrainingGraph;
   open(request: ExamplesRequest<Config>): Promise<Examples>;
   /** Examples in one batch of validation. Default: as many as in a part. */
-  validationBatch?(config: Config): number;
+  validationBatch?(config: Config): number | undefined;
   rule?(key: string, config: Config): ParameterRule;
+  /** What to look at twice before training. */
+  warnings?(config: Config, settings: Pick<Settings, "batch">): string[];
   /** The trained weights in the layout of diffusers or transformers. */
   export?(request: ExportRequest<Config>): Promise<Component[]>;
 }

@@ -5,6 +5,7 @@
 
 import { failure } from "../tensor/index.js";
 import { chunkSize, globalNorm } from "./optimizer.js";
+import type { Settings } from "./settings.js";
 import type { PartTimes } from "./step-program.js";
 import { closeThreads, Thread } from "./thread.js";
 import type { Numbered, SharedArrays, WorkerCall, WorkerSetup } from "./worker.js";
@@ -15,20 +16,30 @@ export interface Scores {
   metrics: Record<string, number>;
 }
 
-export interface StepScores extends Scores {
+/** With what was left out. */
+export interface WarnedScores extends Scores {
+  warnings: readonly string[];
+}
+
+export interface StepScores extends WarnedScores {
   /** Of all gradients together, before clipping. */
   norm: number;
-  /** Milliseconds: a thread's longest of each. */
+  /** Milliseconds: the sum over rounds of the slowest thread's. */
   times: PartTimes;
 }
 
+/** How many threads have work to do at once: each computes a part. */
+export function workersOf({ parts }: Pick<Settings, "parts">, threads: number): number {
+  return Math.min(threads, parts);
+}
+
 /** The flat arrays of a run, zeros, in memory that threads share. */
-export function sharedArrays(length: number, parts: number, averaged: boolean): SharedArrays {
+export function sharedArrays(length: number, workers: number, averaged: boolean): SharedArrays {
   const zeros = () => {
     try {
       return new Float32Array(new SharedArrayBuffer(4 * length));
     } catch (cause) {
-      const arrays = 3 + parts + (averaged ? 1 : 0);
+      const arrays = 4 + workers + (averaged ? 1 : 0);
       throw failure(
         "OUT_OF_MEMORY",
         `Training needs ${arrays} arrays of ${4 * length} bytes: memory does not suffice.`,
@@ -41,7 +52,8 @@ export function sharedArrays(length: number, parts: number, averaged: boolean): 
     first: zeros(),
     second: zeros(),
     average: averaged ? zeros() : undefined,
-    gradients: Array.from({ length: parts }, zeros),
+    mean: zeros(),
+    gradients: Array.from({ length: workers }, zeros),
     squares: new Float64Array(new SharedArrayBuffer(8 * Math.ceil(length / chunkSize))),
   };
 }
@@ -58,7 +70,7 @@ export class Team {
 
   /** Starts threads, no more than there are parts, and opens the task in each. */
   static async open({ threads, ...setup }: TeamSetup): Promise<Team> {
-    const workers = Math.min(threads, setup.settings.parts);
+    const workers = workersOf(setup.settings, threads);
     const members = Array.from(
       { length: workers },
       (_, worker) => new Thread<WorkerCall>("worker", { ...setup, worker, workers } satisfies WorkerSetup),
@@ -72,17 +84,22 @@ export class Team {
     }
   }
 
-  /** Computes the mean gradients of a step; nothing is updated yet. */
+  /** Computes the mean gradients of a step, as many parts at once as there are threads; nothing is updated yet. */
   async gradients(step: number): Promise<StepScores> {
-    const results = await this.#all<Numbered[]>({ kind: "gradients", step });
-    await this.#all({ kind: "reduce" });
-    const longest = (kind: keyof PartTimes) =>
-      Math.max(...results.map((parts) => parts.reduce((sum, { times }) => sum + times[kind], 0)));
-    return {
-      ...scoresOf(results.flat()),
-      norm: globalNorm(this.setup.arrays.squares),
-      times: { data: longest("data"), run: longest("run"), copy: longest("copy") },
-    };
+    const { parts } = this.setup.settings;
+    const times: PartTimes = { data: 0, run: 0, copy: 0 };
+    const results: Numbered[] = [];
+    for (let first = 0; first < parts; first += this.members.length) {
+      const busy = this.members.slice(0, parts - first);
+      const calls = busy.map((one, i) => one.call<Numbered>({ kind: "gradients", step, part: first + i }));
+      const round = await Promise.all(calls);
+      for (const kind of Object.keys(times) as (keyof PartTimes)[])
+        times[kind] += Math.max(...round.map((one) => one.times[kind]));
+      results.push(...round);
+      const ends = first + busy.length === parts ? parts : undefined;
+      await this.#all({ kind: "reduce", parts: busy.length, round: { begins: first === 0, ends } });
+    }
+    return { ...scoresOf(results), norm: globalNorm(this.setup.arrays.squares), times };
   }
 
   async update(step: number, { rate, clip }: { rate: number; clip: number }): Promise<void> {
@@ -90,7 +107,7 @@ export class Team {
   }
 
   /** With the moving average of the weights where there is one. */
-  async validate(): Promise<Scores> {
+  async validate(): Promise<WarnedScores> {
     const shares = this.members.map((member, worker) => {
       const batches = Array.from({ length: this.batches }, (_, i) => i);
       const own = batches.filter((batch) => batch % this.members.length === worker);
@@ -108,7 +125,7 @@ export class Team {
   }
 }
 
-function scoresOf(results: Numbered[]): Scores {
+function scoresOf(results: Numbered[]): WarnedScores {
   const ordered = results.toSorted((a, b) => a.index - b.index);
   const mean = (numbers: number[]) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
   const names = Object.keys(ordered[0]?.metrics ?? {});
@@ -117,5 +134,6 @@ function scoresOf(results: Numbered[]): Scores {
     metrics: Object.fromEntries(
       names.map((name) => [name, mean(ordered.map(({ metrics }) => metrics[name]!))]),
     ),
+    warnings: ordered.flatMap(({ warnings }) => warnings),
   };
 }

@@ -4,7 +4,7 @@ import { appendFileSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { aborted, DiffsightError, decodeSafetensors, encodeSafetensors, failure } from "../tensor/index.js";
-import { writeFileAtomic } from "../weights/index.js";
+import { type Checkpoint, writeFileAtomic } from "../weights/index.js";
 import { type LoggedStep, toCsv, toSvg } from "./curve.js";
 import { clipFactor } from "./optimizer.js";
 import { loadCheckpoint, type RunProgress, saveCheckpoint } from "./run-checkpoint.js";
@@ -12,7 +12,7 @@ import { rateAt } from "./schedule.js";
 import type { Settings } from "./settings.js";
 import { planTraining } from "./step-program.js";
 import type { Task, Weights } from "./task.js";
-import { type Scores, type StepScores, sharedArrays, Team } from "./team.js";
+import { type Scores, type StepScores, sharedArrays, Team, workersOf } from "./team.js";
 import { flatten, unflatten } from "./weights.js";
 
 export interface TrainingEvent extends LoggedStep {
@@ -33,8 +33,10 @@ export interface TrainingRequest<Config> {
   /** Folders of the stores. */
   data: Readonly<Record<string, string>>;
   settings: Settings;
-  /** All weights before the first step. */
+  /** The weights in memory before the first step: all that are trained, and others. */
   initial: Weights;
+  /** More weights, in files, which are read in place. */
+  base?: Checkpoint | undefined;
   /** Identifies the run, so that nothing goes on with the checkpoint of another. */
   key: string;
   /** Checkpoints, `metrics.jsonl`, `loss.csv` and `curve.svg` go there. */
@@ -44,7 +46,7 @@ export interface TrainingRequest<Config> {
   onStep?: (event: TrainingEvent) => void;
   /** Told where the run goes on. */
   onNotice?: (message: string) => void;
-  /** Told of damaged checkpoints. */
+  /** Told of damaged checkpoints, and of what is left out of batches. */
   onWarning?: (message: string) => void;
 }
 
@@ -118,11 +120,11 @@ class Log {
  * @throws DiffsightError LOSS_NOT_FINITE with the last good state kept, ABORTED after saving, CHECKPOINT_BROKEN, DISK_FULL
  */
 export async function train<Config>(request: TrainingRequest<Config>): Promise<TrainingResult> {
-  const { module, task, config, data, settings, initial, key, folder, threads, signal } = request;
+  const { module, task, config, data, settings, initial, base, key, folder, threads, signal } = request;
   const { steps, batch, optimizer, schedule, validation } = settings;
   const { onStep = () => {}, onNotice = () => {}, onWarning = () => {} } = request;
-  const { layout } = planTraining(task, config, settings, initial);
-  const arrays = sharedArrays(layout.length, settings.parts, settings.ema !== undefined);
+  const { layout } = planTraining(task, config, settings, initial, base);
+  const arrays = sharedArrays(layout.length, workersOf(settings, threads), settings.ema !== undefined);
   const checkpoints = join(folder, "checkpoints");
   const bestFile = join(folder, "best.safetensors");
   await mkdir(checkpoints, { recursive: true });
@@ -158,6 +160,14 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
     await log.draw({ now: true });
   };
 
+  const told = new Set<string>();
+  const tell = (warnings: readonly string[]) => {
+    for (const warning of warnings) {
+      if (!told.has(warning)) onWarning(warning);
+      told.add(warning);
+    }
+  };
+
   const exhausted = () => validation?.patience !== undefined && progress.waited >= validation.patience;
   if (progress.step < steps && !exhausted()) {
     const team = await Team.open({ module, config, data, settings, layout, initial, arrays, threads });
@@ -170,7 +180,12 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
         }
         const step = progress.step;
         const begin = performance.now();
-        const scores = await team.gradients(step);
+        const scores = await team.gradients(step).catch(async (error) => {
+          // A batch that cannot be made, or a thread that ends, costs no step before it.
+          await save();
+          throw error;
+        });
+        tell(scores.warnings);
         if (!Number.isFinite(scores.loss) || !Number.isFinite(scores.norm)) {
           await save();
           const what = Number.isFinite(scores.loss)
@@ -189,7 +204,9 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
         progress = { ...progress, step: step + 1 };
 
         const due = validation && (progress.step % validation.every === 0 || progress.step === steps);
-        const judged = due && team.batches > 0 ? await team.validate() : undefined;
+        const validated = due && team.batches > 0 ? await team.validate() : undefined;
+        if (validated) tell(validated.warnings);
+        const judged = validated && { loss: validated.loss, metrics: validated.metrics };
         if (judged) {
           const better = judged.loss < (progress.best?.loss ?? Number.POSITIVE_INFINITY);
           const best = better ? { step: progress.step, loss: judged.loss } : progress.best;

@@ -1,7 +1,7 @@
 /** @file Weights in memory: as a checkpoint for networks, and as flat arrays for the optimizer. */
 
 import { isOp, topologicalOrder, type Value } from "../graph/index.js";
-import { count, type Dims, failure, formatDims, misuse, Tensor } from "../tensor/index.js";
+import { count, type Dims, type DType, failure, formatDims, misuse, Tensor } from "../tensor/index.js";
 import { type Checkpoint, Scope, type WeightEntry } from "../weights/index.js";
 import type { Settings } from "./settings.js";
 import type { ParameterRule, TrainingGraph, Weights } from "./task.js";
@@ -29,9 +29,14 @@ export function memoryCheckpoint(name: string, weights: Weights): Checkpoint {
   };
 }
 
-/** The root of weights in memory. */
-export function scopeOf(weights: Weights): Scope {
-  return Scope.of(memoryCheckpoint("the weights in training", weights));
+/**
+ * The root of weights in memory.
+ * @param base more weights, in files; of equal keys those in memory count
+ */
+export function scopeOf(weights: Weights, base?: Checkpoint): Scope {
+  const own = memoryCheckpoint("the weights in training", weights);
+  if (!base) return Scope.of(own);
+  return Scope.of({ ...base, name: base.name, entries: new Map([...base.entries, ...own.entries]) });
 }
 
 /** The values of each parameter that the loss needs: several where a network takes one in several shapes. */
@@ -73,7 +78,8 @@ export function matchKey(pattern: string, key: string): string | undefined {
 }
 
 /**
- * The trained parameters of a graph, in the order of the weights.
+ * The trained parameters of a graph, in the order of the weights, then of the base.
+ * @param base more weights, in files
  * @throws PARAMETER_RULE when a rule fits no key, TRAINED_NOTHING when all are frozen
  */
 export function layoutOf(
@@ -81,22 +87,24 @@ export function layoutOf(
   weights: Weights,
   rules: Settings["parameters"],
   ruleOf: (key: string) => ParameterRule = () => ({}),
+  base?: Checkpoint,
 ): Layout {
   const needed = parametersOf(graph);
-  const unused = rules.find(
-    ({ keys }) => ![...weights.keys()].some((key) => matchKey(keys, key) !== undefined),
-  );
+  const others = [...(base?.entries ?? [])].filter(([key]) => !weights.has(key));
+  const all: [string, { dims: Dims; dtype: DType }][] = [...weights, ...others];
+  const unused = rules.find(({ keys }) => !all.some(([key]) => matchKey(keys, key) !== undefined));
   if (unused) throw misuse("PARAMETER_RULE", `parameters: no weight is called "${unused.keys}".`);
   const slots: Slot[] = [];
   let offset = 0;
-  for (const [key, { dims, dtype }] of weights) {
+  for (const [key, { dims, dtype }] of all) {
     if (!needed.has(key)) continue;
     const matching = rules.filter(({ keys }) => matchKey(keys, key) !== undefined);
     const last = <K extends "decay" | "scale" | "frozen">(name: K) =>
       matching.findLast((rule) => rule[name] !== undefined)?.[name];
-    if (last("frozen") ?? false) continue;
-    if (dtype !== "f32") throw failure("WEIGHT_DTYPE", `"${key}" is ${dtype}: weights are trained in f32.`);
     const own = ruleOf(key);
+    if (last("frozen") ?? own.frozen ?? false) continue;
+    if (dtype !== "f32" && weights.has(key))
+      throw failure("WEIGHT_DTYPE", `"${key}" is ${dtype}: weights are trained in f32.`);
     const decay = last("decay") ?? own.decay ?? dims.filter((size) => size > 1).length > 1;
     const scale = last("scale") ?? own.scale ?? 1;
     const length = count(dims);

@@ -6,7 +6,7 @@
 import { workerData } from "node:worker_threads";
 import { Store } from "../data/index.js";
 import { type Dims, type DType, Tensor, type TensorData } from "../tensor/index.js";
-import { adamwStep, averageStep, reduceGradients, shareOf } from "./optimizer.js";
+import { adamwStep, averageStep, type Round, reduceGradients, shareOf } from "./optimizer.js";
 import type { Settings } from "./settings.js";
 import { type PartResult, StepProgram } from "./step-program.js";
 import type { Task } from "./task.js";
@@ -20,7 +20,9 @@ export interface SharedArrays {
   second: Float32Array;
   /** The moving average, where the recipe wants one. */
   average: Float32Array | undefined;
-  /** A part's each; the mean of all ends in the first. */
+  /** The sum over a step's parts, then their mean. */
+  mean: Float32Array;
+  /** Of the part that each worker has computed last. */
   gradients: readonly Float32Array[];
   /** Sums of squares of the gradients' chunks. */
   squares: Float64Array;
@@ -34,7 +36,7 @@ export interface WorkerSetup {
   data: Readonly<Record<string, string>>;
   settings: Settings;
   layout: Layout;
-  /** All weights as they were before the first step; those that are not trained stay so. */
+  /** Weights in memory as they were before the first step; those that are not trained stay so. */
   initial: ReadonlyMap<string, { dtype: DType; dims: Dims; data: TensorData }>;
   arrays: SharedArrays;
   worker: number;
@@ -44,10 +46,10 @@ export interface WorkerSetup {
 export type WorkerCall =
   /** Opens the data and makes the session. Tells how many batches there are to validate with. */
   | { kind: "open" }
-  /** The gradients of this worker's parts. */
-  | { kind: "gradients"; step: number }
-  /** Adds up this worker's share of the gradients. */
-  | { kind: "reduce" }
+  /** The gradients of one part. */
+  | { kind: "gradients"; step: number; part: number }
+  /** Adds this worker's share of the first `parts` workers' gradients to the mean. */
+  | { kind: "reduce"; parts: number; round: Round }
   | { kind: "update"; step: number; rate: number; clip: number }
   /** Loss and metrics of some batches of the validation's examples. */
   | { kind: "validate"; batches: readonly number[] }
@@ -68,8 +70,9 @@ async function open(): Promise<{ batches: number }> {
     [...setup.initial].map(([key, { dtype, dims, data }]) => [key, new Tensor(dtype, dims, data)] as const),
   );
   const { config } = setup;
+  const base = await task.base?.(config);
   const examples = await task.open({ config, data: Object.fromEntries(stores), seed: settings.seed });
-  program = await StepProgram.open(task, { config, settings, initial, examples });
+  program = await StepProgram.open(task, { config, settings, initial, base, examples });
   return { batches: program.validationBatches };
 }
 
@@ -80,15 +83,12 @@ function carry(from: Float32Array, to: Float32Array): number {
   return performance.now() - begin;
 }
 
-async function gradients(step: number): Promise<Numbered[]> {
-  const results: Numbered[] = [];
-  const copied = carry(arrays.weights, program!.weights);
-  for (let part = worker; part < settings.parts; part += workers) {
-    const result = await program!.train(step, part);
-    const copy = carry(program!.gradients, arrays.gradients[part]!) + (part === worker ? copied : 0);
-    results.push({ ...result, index: part, times: { ...result.times, copy } });
-  }
-  return results;
+async function gradients(step: number, part: number): Promise<Numbered> {
+  // The weights have not changed since this step's first part.
+  let copy = part === worker ? carry(arrays.weights, program!.weights) : 0;
+  const result = await program!.train(step, part);
+  copy += carry(program!.gradients, arrays.gradients[worker]!);
+  return { ...result, index: part, times: { ...result.times, copy } };
 }
 
 async function validate(batches: readonly number[]): Promise<Numbered[]> {
@@ -104,7 +104,7 @@ function update({ step, rate, clip }: { step: number; rate: number; clip: number
   for (const { offset, length, decay, scale } of layout.slots) {
     const span = { begin: Math.max(share.begin, offset), end: Math.min(share.end, offset + length) };
     const options = { betas, eps, weightDecay: decay ? weightDecay : 0 };
-    adamwStep(arrays, arrays.gradients[0]!, span, options, { rate: rate * scale, clip, step: step + 1 });
+    adamwStep(arrays, arrays.mean, span, options, { rate: rate * scale, clip, step: step + 1 });
   }
   if (arrays.average) averageStep(arrays.average, arrays.weights, share, settings.ema!, step + 1);
 }
@@ -115,9 +115,15 @@ answerCalls<WorkerCall>(
       case "open":
         return open();
       case "gradients":
-        return gradients(call.step);
+        return gradients(call.step, call.part);
       case "reduce":
-        return reduceGradients(arrays.gradients, share, arrays.squares);
+        return reduceGradients(
+          arrays.mean,
+          arrays.gradients.slice(0, call.parts),
+          share,
+          arrays.squares,
+          call.round,
+        );
       case "update":
         return update(call);
       case "validate":

@@ -2,18 +2,6 @@
 
 import type { Engine, EngineOptions } from "../engine/index.js";
 import type { Fit } from "../image/index.js";
-import { failure, misuse } from "../tensor/index.js";
-import {
-  type ChatTemplate,
-  type ChatTemplateContents,
-  chatTemplate,
-  chatTemplateFiles,
-  readChatTemplate,
-  readTokenizer,
-  type Tokenizer,
-  type TokenizerContents,
-  tokenizerFiles,
-} from "../text/index.js";
 import { type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
 import { descriptionFile, readDescription, resolveModel } from "./description.js";
 import { endTokens, LanguageModel } from "./language/index.js";
@@ -22,6 +10,7 @@ import { DescribedSight } from "./sight/described-sight.js";
 import { EncoderOpener } from "./sight/encoders.js";
 import { LlavaSight } from "./sight/llava-sight.js";
 import type { Sight } from "./sight/sight.js";
+import { checkVocabulary, readTexts, type Texts } from "./texts.js";
 
 export interface VisionLanguageModelOptions extends OpenOptions, EngineOptions {
   /** Brings pictures to size in another way than the checkpoint says. For LLaVA; a description says it of each encoder. */
@@ -34,12 +23,10 @@ export interface VisionLanguageModelOptions extends OpenOptions, EngineOptions {
 }
 
 /** The parts of a model that is open. */
-export interface Parts {
+export interface Parts extends Texts {
   engine: Engine;
   sight: Sight;
   language: LanguageModel;
-  tokenizer: Tokenizer;
-  template: ChatTemplate;
 }
 
 /** @throws DiffsightError CONFIG, WEIGHT_MISSING, DESCRIPTION, TEMPLATE, TOKENIZER; what opening the models that it names may raise */
@@ -50,22 +37,8 @@ export async function openParts(
 ): Promise<Parts> {
   const open = (await folder.has(descriptionFile)) ? openDescribed : openLlavaParts;
   const parts = await open(folder, engine, options);
-  checkVocabulary(parts, folder.source);
+  checkVocabulary(parts.tokenizer, parts.language.config.vocabSize, folder.source);
   return parts;
-}
-
-/** Special tokens beyond the table are common, and never written: any other one is a tokenizer of another model. */
-function checkVocabulary({ tokenizer, language }: Parts, source: string): void {
-  const { vocabSize } = language.config;
-  for (let id = vocabSize; id < tokenizer.size; id++) {
-    const token = tokenizer.token(id);
-    if (token === undefined || tokenizer.isSpecial(id)) continue;
-    throw failure(
-      "TOKENIZER",
-      `The tokenizer of ${source} does not belong to its language model: token ${id} (${JSON.stringify(token)}) is ` +
-        `outside the table of embeddings, which has ${vocabSize}.`,
-    );
-  }
 }
 
 type OpenParts = (folder: ModelFolder, engine: Engine, options: VisionLanguageModelOptions) => Promise<Parts>;
@@ -78,7 +51,7 @@ const openLlavaParts: OpenParts = async (folder, engine, options) => {
     engine,
     sight: new LlavaSight(engine, llava, options.fit),
     language: await LanguageModel.open(config, checkpoint, { engine, eosTokenIds }),
-    ...(await textOf(own, options.template)),
+    ...(await readTexts(own, options.template)),
   };
 };
 
@@ -97,22 +70,6 @@ const openDescribed: OpenParts = async (folder, engine, options) => {
       locate,
     }),
     language,
-    ...(await textOf(own, options.template ?? description.template)),
+    ...(await readTexts(own, options.template ?? description.template)),
   };
 };
-
-/** The tokenizer, and how conversations are written: as asked for, as the folder says, or as Vicuna was taught. */
-async function textOf(
-  folder: ModelFolder,
-  name: string | undefined,
-): Promise<Pick<Parts, "tokenizer" | "template">> {
-  const contents: Record<string, Uint8Array> = {};
-  for (const file of tokenizerFiles) if (await folder.has(file)) contents[file] = await folder.bytes(file);
-  const tokenizer = await readTokenizer(contents as TokenizerContents);
-  if (name !== undefined && name !== "chat") return { tokenizer, template: chatTemplate(name) };
-  const texts: Record<string, string> = {};
-  for (const file of chatTemplateFiles) if (await folder.has(file)) texts[file] = await folder.text(file);
-  const own = await readChatTemplate(texts as ChatTemplateContents);
-  if (!own && name === "chat") throw misuse("TEMPLATE", `${folder.source} has no chat template.`);
-  return { tokenizer, template: own ?? chatTemplate("vicuna_v1") };
-}

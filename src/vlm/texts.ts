@@ -1,6 +1,6 @@
 /** @file What a language model's folder says of texts: its tokenizer, and how conversations are written for it. */
 
-import { misuse } from "../tensor/index.js";
+import { failure, misuse } from "../tensor/index.js";
 import {
   type ChatTemplate,
   type ChatTemplateContents,
@@ -38,13 +38,13 @@ export async function readTexts(folder: ModelFolder, name?: string): Promise<Tex
 /**
  * Special tokens beyond the table are common, and never written: any other one is a tokenizer of another model.
  * @param vocabSize rows of the language model's table of embeddings
- * @throws misuse TOKENIZER
+ * @throws failure TOKENIZER
  */
 export function checkVocabulary(tokenizer: Tokenizer, vocabSize: number, source: string): void {
   for (let id = vocabSize; id < tokenizer.size; id++) {
     const token = tokenizer.token(id);
     if (token === undefined || tokenizer.isSpecial(id)) continue;
-    throw misuse(
+    throw failure(
       "TOKENIZER",
       `The tokenizer of ${source} does not belong to its language model: token ${id} (${JSON.stringify(token)}) is ` +
         `outside the table of embeddings, which has ${vocabSize}.`,

@@ -4,8 +4,16 @@ import { parameter, type Value } from "../graph/index.js";
 import { type Dims, failure, formatDims } from "../tensor/index.js";
 import type { Checkpoint } from "./checkpoint.js";
 
+/**
+ * What is put beside a linear layer, such as a low-rank adapter.
+ * @param layer where its weight lies
+ * @param x what it is given @param y what it gives
+ */
+export type Adapt = (layer: Scope, x: Value, y: Value) => Value;
+
 interface Shared {
   checkpoint: Checkpoint;
+  adapt?: Adapt;
   prefixes: ReadonlySet<string>;
   parameters: Map<string, Value>;
   taps: Map<string, Value>;
@@ -43,6 +51,16 @@ export class Scope {
       this.#shared,
       keys.reduce<string>((path, key) => (path === "" ? `${key}` : `${path}.${key}`), this.path),
     );
+  }
+
+  /** The same place, whose linear layers are adapted. */
+  adapting(adapt: Adapt): Scope {
+    return new Scope({ ...this.#shared, adapt }, this.path);
+  }
+
+  /** What the linear layer here makes of x, with what is put beside it. */
+  adapted(x: Value, y: Value): Value {
+    return this.#shared.adapt?.(this, x, y) ?? y;
   }
 
   /** The first of several spellings that the checkpoint has (old and new names of one layer). */

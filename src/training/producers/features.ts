@@ -4,11 +4,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { hashFolder, type Store } from "../../data/index.js";
+import { contentKey, hashFolder, type Store } from "../../data/index.js";
 import { DiffusionEncoder } from "../../diffusion/index.js";
 import { Engine } from "../../engine/index.js";
 import { input, reshape, type Value } from "../../graph/index.js";
-import { clipPixels, readPreprocessorConfig, vaePixels } from "../../image/index.js";
+import { clipPixels, type RgbImage, readPreprocessorConfig, vaePixels } from "../../image/index.js";
 import {
   clipVision,
   encodeImage,
@@ -18,10 +18,13 @@ import {
   visionPatches,
 } from "../../models/index.js";
 import { formatDims, misuse, Tensor } from "../../tensor/index.js";
+import { resolveModel } from "../../vlm/index.js";
 import { openModel, Scope } from "../../weights/index.js";
-import { type AskedRow, sceneSchema } from "../lines.js";
+import type { AskedRow } from "../lines.js";
 import { defineProducer, type Production } from "../producer.js";
-import { stacked } from "../tasks/pictures.js";
+import { type PlannedFeature, pictureOf, planFeatures, type Subject, subjectOf } from "../subjects.js";
+import { pictureColumn, stacked } from "../tasks/pictures.js";
+import { describedEncoder, encoderDescription, openTokenEncoder } from "../token-encoder.js";
 import { withUntrainedUnet } from "./untrained.js";
 
 const model = z.string().min(1);
@@ -51,6 +54,13 @@ export const featuresSchema = z
     }),
     /** What the U-Net is given, without noise. */
     z.strictObject({ encoder: z.literal("latent"), model }),
+    /** An encoder as diffsight.json describes it. */
+    z.strictObject({
+      encoder: z.literal("described"),
+      as: describedEncoder,
+      /** What it is told; with `question` there is a row for each question, else one for each picture. */
+      prompt: z.enum(["none", "question", "caption", "pseudo-caption"]).default("none"),
+    }),
     /** Nothing of the picture. */
     z.strictObject({ encoder: z.literal("words") }),
   ])
@@ -63,18 +73,12 @@ export const featuresSchema = z
 
 export type FeaturesConfig = z.infer<typeof featuresSchema>;
 
-/** A picture with what is said and asked of it. */
-interface Scene {
-  rgb: Uint8Array;
-  side: number;
-  line: z.infer<typeof sceneSchema>;
-}
-
 /** Tokens of one row, [T, C] by column. */
 type Seen = Record<string, Tensor>;
 
 interface Encoder {
-  see(scene: Scene, prompt: string): Promise<Seen>;
+  /** @param name equal pictures have equal names */
+  see(image: RgbImage, prompt: string, name: string): Promise<Seen>;
   release(): Promise<void>;
 }
 
@@ -120,10 +124,12 @@ async function diffusionEncoder(config: Config<"diffusion">): Promise<Encoder> {
   const eye = await DiffusionEncoder.fromPretrained(folder, { ...device, passes: 1000 });
   const names = taps.length * timesteps.length === 1 ? undefined : nameOf;
   return {
-    async see({ rgb, side }, prompt) {
-      const image = { data: rgb, width: side, height: side, channels: 3 as const };
+    async see(image, prompt) {
       const request = { taps, timesteps, seed, ensemble, guidance: prompt === "" ? 0 : guidance };
-      const { tensors } = await eye.encode(image, { ...request, ...(prompt !== "" && { prompt }) });
+      const { tensors } = await eye.encode(
+        { ...image, channels: 3 },
+        { ...request, ...(prompt !== "" && { prompt }) },
+      );
       const seen = [...tensors].map(([name, grown]) => [names?.(name) ?? "features", tokensOf(grown, grid)]);
       return Object.fromEntries(seen) as Seen;
     },
@@ -143,21 +149,19 @@ function nameOf(feature: string): string {
 async function graphEncoder(
   build: (pixels: Value) => Value,
   dims: readonly number[],
-  prepare: (scene: Scene) => Tensor,
+  prepare: (image: RgbImage) => Tensor,
   tokens: (features: Tensor) => Tensor,
 ): Promise<Encoder> {
   const engine = await Engine.open(device);
   const program = engine.compile({ features: build(input("pixels", dims)) });
   return {
-    async see(scene) {
-      const { features } = await program.run({ pixels: prepare(scene) });
+    async see(image) {
+      const { features } = await program.run({ pixels: prepare(image) });
       return { features: tokens(features!.reshape(features!.dims.slice(1))) };
     },
     release: () => engine.dispose(),
   };
 }
-
-const pictureOf = ({ rgb, side }: Scene) => ({ data: rgb, width: side, height: side });
 
 async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
   const folder = await openModel(config.model);
@@ -180,7 +184,7 @@ async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
   return graphEncoder(
     build,
     dims,
-    (scene) => clipPixels(pictureOf(scene), preprocessor),
+    (image) => clipPixels(image, preprocessor),
     (features) => features,
   );
 }
@@ -192,19 +196,29 @@ async function latentEncoder(config: Config<"latent">, side: number): Promise<En
   return graphEncoder(
     (pixels) => encodeImage(w, network, pixels).mean,
     [1, 3, side, side],
-    (scene) => vaePixels(pictureOf(scene)),
+    (image) => vaePixels(image),
     (features) => tokensOf(features, config.grid),
   );
 }
 
-async function openEncoder(config: FeaturesConfig, side: number): Promise<Encoder> {
+async function describedFeatures({ as }: Config<"described">): Promise<Encoder> {
+  const encoder = await openTokenEncoder(await encoderDescription(as));
+  return {
+    see: async (image, prompt, name) => ({ features: await encoder.see({ image, key: name }, prompt) }),
+    release: () => encoder.release(),
+  };
+}
+
+async function openEncoder(config: FeaturesConfig, pictures: Store): Promise<Encoder> {
   switch (config.encoder) {
     case "diffusion":
       return diffusionEncoder(config);
     case "clip":
       return clipEncoder(config);
     case "latent":
-      return latentEncoder(config, side);
+      return latentEncoder(config, sideOf(pictures));
+    case "described":
+      return describedFeatures(config);
     case "words":
       return {
         see: async () => ({ features: Tensor.f32([1, 1]) }),
@@ -213,57 +227,87 @@ async function openEncoder(config: FeaturesConfig, side: number): Promise<Encode
   }
 }
 
-/** Whether each question of a picture has a row of its own. */
-export const asksEach = (config: z.input<typeof featuresSchema>): boolean =>
-  config.encoder === "diffusion" && config.prompt === "question";
-
-/** Which row of the pictures each row of features is about, and which of its questions: all, or one. */
-export function plannedRows(pictures: Store, each: boolean): { row: number; question?: number }[] {
-  const rows = Array.from({ length: pictures.rows }, (_, row) => ({ row }));
-  if (!each) return rows;
-  return rows.flatMap(({ row }) =>
-    sceneSchema.parse(pictures.line(row)).questions.map((_, question) => ({ row, question })),
-  );
+/** @throws misuse STORE_COLUMN where pictures have sizes of their own */
+function sideOf({ columns, folder }: Store): number {
+  const side = columns[pictureColumn]?.dims[0];
+  if (side !== undefined) return side;
+  throw misuse("STORE_COLUMN", `${folder}: latents need pictures of one size, as scenes are.`);
 }
 
-/** Needs the data `pictures`: scenes with captions and questions. */
+/** Whether each question of a picture has a row of its own. */
+export const asksEach = (config: z.input<typeof featuresSchema>): boolean =>
+  "prompt" in config && config.prompt === "question";
+
+/** Which row of the pictures each row of features is about, and which of its questions: all, or one. */
+export function plannedRows(pictures: Store, each: boolean): readonly PlannedFeature[] {
+  return planFeatures(pictures, each).rows;
+}
+
+/** What is told of a picture. @throws misuse PROMPT_MISSING where a row has no such text */
+function toldOf(
+  prompt: "none" | "question" | "full" | "loose" | "caption" | "pseudo-caption",
+  { questions, captions, pseudoCaption }: Subject,
+  { row, question }: PlannedFeature,
+): string {
+  const texts = {
+    none: "",
+    full: captions.full,
+    caption: captions.full,
+    loose: captions.loose,
+    question: questions[question ?? 0] ?? "",
+    "pseudo-caption": pseudoCaption,
+  };
+  const text = texts[prompt];
+  if (text === undefined) throw misuse("PROMPT_MISSING", `Row ${row} has no ${prompt}.`);
+  return text;
+}
+
+/** The line of a row of features: what is asked of its picture. */
+function lineOf(subject: Subject, { row, image, question }: PlannedFeature): AskedRow | object {
+  if (subject.kind === "conversation") return { row, image, ...(question !== undefined && { question }) };
+  const { questions, pair, unseen } = subject.line;
+  return {
+    questions: question === undefined ? questions : [questions[question]!],
+    ...(pair !== undefined && { pair }),
+    ...(unseen && { unseen }),
+  };
+}
+
+/** Needs the data `pictures`: scenes with captions and questions, or conversations. */
 export const producer = defineProducer<FeaturesConfig>({
   version: 1,
   config: featuresSchema as z.ZodType<FeaturesConfig>,
-  source: async (config) => ("model" in config ? hashFolder(config.model) : ""),
+
+  async source(config) {
+    if (config.encoder === "words") return "";
+    if (config.encoder !== "described") return hashFolder(config.model);
+    const { encoder, folder } = await encoderDescription(config.as);
+    // Neither when it is told what nor what is done with its tokens changes them.
+    const seeing = { ...encoder, conditioning: undefined, projector: undefined };
+    return contentKey([seeing, await hashFolder(resolveModel(encoder.model, folder).source)]);
+  },
 
   async open({ config, data }): Promise<Production> {
     const { pictures } = data;
     if (!pictures)
       throw misuse("DATA_MISSING", 'data: "pictures" is missing: features are made of pictures.');
-    const side = pictures.columns.rgb!.dims[0]!;
-    const prompt = config.encoder === "diffusion" ? config.prompt : "none";
     const planned = plannedRows(pictures, asksEach(config));
-    const encoder = await openEncoder(config, side);
+    const [start] = planned;
+    if (!start) throw misuse("STORE_ROWS", `${pictures.folder} has no picture to make features of.`);
+    const encoder = await openEncoder(config, pictures);
+    const prompt = "prompt" in config ? config.prompt : "none";
 
-    const sceneAt = (row: number): Scene => ({
-      rgb: pictures.row("rgb", row).data as Uint8Array,
-      side,
-      line: sceneSchema.parse(pictures.line(row)),
-    });
-    const seeAt = async ({ row, question }: { row: number; question?: number }) => {
-      const scene = sceneAt(row);
-      const { questions, captions, pair, unseen } = scene.line;
-      const texts = {
-        none: "",
-        full: captions.full,
-        loose: captions.loose,
-        question: questions[question ?? 0]?.question ?? "",
+    const seeAt = async (one: PlannedFeature) => {
+      const subject = subjectOf(pictures, one.row);
+      const image = await pictureOf(pictures, one.row, one.image);
+      const told = toldOf(prompt, subject, one);
+      return {
+        seen: await encoder.see(image, told, subject.pictures[one.image]!),
+        line: lineOf(subject, one),
       };
-      const line: AskedRow = {
-        questions: question === undefined ? questions : [questions[question]!],
-        ...(pair !== undefined && { pair }),
-        ...(unseen && { unseen }),
-      };
-      return { seen: await encoder.see(scene, texts[prompt]), line };
     };
 
-    const { seen: first } = await seeAt(planned[0]!);
+    const { seen: first } = await seeAt(start);
     const columns = Object.fromEntries(
       Object.entries(first).map(([name, { dims }]) => [name, { dtype: "f16" as const, dims }]),
     );
