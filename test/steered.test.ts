@@ -85,9 +85,10 @@ describe("a text that diffusion is told", () => {
       { prompt: "" },
       { prompt: question, textLayers: [] },
     );
-    expect(own).toEqual(same);
+    expect(own!.logProbability).toBeCloseTo(same!.logProbability, 4);
     expect(deaf!.logProbability).toBeCloseTo(none!.logProbability, 4);
-    for (const one of [others, none]) expect(one!.logProbability).not.toBe(own!.logProbability);
+    for (const one of [others, none])
+      expect(Math.abs(one!.logProbability - own!.logProbability)).toBeGreaterThan(1e-3);
     const [up, down] = await scores(
       { prompt: question, textLayers: ["up"] },
       { prompt: question, textLayers: ["down"] },
@@ -126,7 +127,8 @@ describe("several questions side by side", () => {
     expect(first!.tokens).toBe(second!.tokens);
     expect(first!.tokens).toBeGreaterThan(3);
     expect(first!.logProbability).toBeLessThan(0);
-    expect(await scores({ prompt: "a cat" })).toEqual([second]);
+    const [alone] = await scores({ prompt: "a cat" });
+    expect(alone!.logProbability).toBeCloseTo(second!.logProbability, 4);
   });
 });
 

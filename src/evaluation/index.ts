@@ -1,9 +1,13 @@
 /** @file The evaluation room's door. */
 
+export * from "./answers/judge.js";
+export { type AnswersConfig, answersConfig } from "./answers/producer.js";
+export { judgeRegistry } from "./answers/registry.js";
 export * from "./blind.js";
 export * from "./captions.js";
 export * from "./captions-overlap.js";
 export * from "./captions-tuples.js";
+export * from "./leakage/index.js";
 export * from "./pointing.js";
 export { type DrawingsConfig, drawingsSchema } from "./probe/drawings.js";
 export * from "./probe/head.js";
@@ -18,5 +22,13 @@ export * from "./probe/report-pixels.js";
 export * from "./probe/statistics.js";
 export { dotChart, heatMap, type Series } from "./report/charts.js";
 export { type Cell, escapeHtml, percent, reportPage, type Section, shown, table } from "./report/html.js";
+export { type Curve, type LineChartOptions, lineChart } from "./report/line-chart.js";
 export * from "./similarity.js";
 export * from "./statistics.js";
+export * from "./sweep/crossed.js";
+export * from "./sweep/estimate.js";
+export * from "./sweep/expand.js";
+export * from "./sweep/findings.js";
+export { parsePlan, type SweepPlan, type SweepVariant } from "./sweep/plan.js";
+export { type SweepReport, sweepReport } from "./sweep/report.js";
+export * from "./sweep/run.js";

@@ -42,6 +42,20 @@ export interface BootstrapOptions {
   seed?: number;
   /** Default 0.95. */
   confidence?: number;
+  /** From `resample`, of the same count: drawn once for many numbers of the same items. */
+  draws?: readonly Int32Array[];
+}
+
+/** So many samples of as many items as there are, drawn with replacement: their indices. */
+export function resample(
+  count: number,
+  { resamples = 2000, seed = 0 }: Pick<BootstrapOptions, "resamples" | "seed"> = {},
+): Int32Array[] {
+  if (!Number.isInteger(count) || count < 1) throw misuse("RANGE", `${count} items cannot be resampled.`);
+  const random = new TorchGenerator(seed);
+  return Array.from({ length: resamples }, () =>
+    Int32Array.from(random.randint(0, count, [count]).data as BigInt64Array, Number),
+  );
 }
 
 /**
@@ -52,15 +66,10 @@ export interface BootstrapOptions {
 export function bootstrap(
   count: number,
   statistic: (indices: Int32Array) => number,
-  { resamples = 2000, seed = 0, confidence = 0.95 }: BootstrapOptions = {},
+  { confidence = 0.95, draws, ...options }: BootstrapOptions = {},
 ): Estimate {
-  if (!Number.isInteger(count) || count < 1) throw misuse("RANGE", `${count} items cannot be resampled.`);
+  const values = Float64Array.from(draws ?? resample(count, options), (indices) => statistic(indices));
   const value = statistic(Int32Array.from({ length: count }, (_, i) => i));
-  const random = new TorchGenerator(seed);
-  const values = new Float64Array(resamples);
-  for (let i = 0; i < resamples; i++) {
-    values[i] = statistic(Int32Array.from(random.randint(0, count, [count]).data as BigInt64Array, Number));
-  }
   values.sort();
   return {
     value,

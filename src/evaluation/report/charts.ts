@@ -5,7 +5,23 @@ import type { Estimate } from "../statistics.js";
 import { escapeHtml, percent } from "./html.js";
 
 /** Told apart also by those who see few colours. @see Okabe and Ito 2008 */
-const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c6d1f"];
+export const colours = [
+  "#0072b2",
+  "#d55e00",
+  "#009e73",
+  "#cc79a7",
+  "#e69f00",
+  "#56b4e9",
+  "#7f7f7f",
+  "#8c6d1f",
+];
+
+/** Dots of series after the last colour are hollow. */
+function paint(series: number): string {
+  const colour = colours[series % colours.length];
+  const fill = series < colours.length ? colour : "var(--paper)";
+  return `fill="${fill}" stroke="${colour}" stroke-width="2"`;
+}
 
 export interface Series {
   name: string;
@@ -15,14 +31,15 @@ export interface Series {
 
 /** Rows of dots with their 95 % intervals, a colour each series; `chance` is a dashed line. */
 export function dotChart(rows: readonly string[], series: readonly Series[], chance: number): string {
-  const [left, right, step, gap] = [130, 20, 13, 16];
+  const [right, step, gap] = [20, 13, 16];
+  const left = Math.max(130, 24 + 6.5 * Math.max(...rows.map(({ length }) => length)));
   const width = 860;
   const height = (series.length * step + gap) * rows.length;
   const x = (value: number) => left + (width - left - right) * Math.min(1, Math.max(0, value));
   const legendColumns = 4;
   const legend = series.map(({ name }, i) => {
     const [lx, ly] = [left + (i % legendColumns) * 180, 14 + 18 * Math.floor(i / legendColumns)];
-    return `<circle cx="${lx}" cy="${ly - 4}" r="5" fill="${colours[i % colours.length]}"/><text x="${lx + 10}" y="${ly}">${escapeHtml(name)}</text>`;
+    return `<circle cx="${lx}" cy="${ly - 4}" r="5" ${paint(i)}/><text x="${lx + 10}" y="${ly}">${escapeHtml(name)}</text>`;
   });
   const top = 18 * Math.ceil(series.length / legendColumns) + 12;
   const ticks = [0, 0.25, 0.5, 0.75, 1].map(
@@ -39,7 +56,7 @@ export function dotChart(rows: readonly string[], series: readonly Series[], cha
       const colour = colours[i % colours.length];
       const told = `${name}, ${row}: ${percent(value.value)} % (${percent(value.low)} to ${percent(value.high)}, n = ${value.count})`;
       return [
-        `<g><title>${escapeHtml(told)}</title><line x1="${x(value.low)}" x2="${x(value.high)}" y1="${y}" y2="${y}" stroke="${colour}" stroke-width="2"/><circle cx="${x(value.value)}" cy="${y}" r="4" fill="${colour}"/></g>`,
+        `<g><title>${escapeHtml(told)}</title><line x1="${x(value.low)}" x2="${x(value.high)}" y1="${y}" y2="${y}" stroke="${colour}" stroke-width="2"/><circle cx="${x(value.value)}" cy="${y}" r="4" ${paint(i)}/></g>`,
       ];
     });
     return [label, ...dots];

@@ -67,12 +67,10 @@ export class DescribedSight implements Sight {
       Object.entries(this.description.encoders).map(([name, encoder]): [string, Told] => {
         if (encoder.kind === "diffusion") {
           const { inference } = encoder.conditioning;
-          return [
-            name,
-            diffusion
-              ? toldInstead(encoder, diffusion)
-              : conditionOn({ ...inference, ...undropped }, row, draw),
-          ];
+          const chosen = diffusion
+            ? toldInstead(encoder, diffusion)
+            : conditionOn({ ...inference, ...undropped }, row, draw);
+          return [name, isHeard(encoder, chosen) ? chosen : silence];
         }
         const prompt = encoder.kind === "text" ? (question ?? "") : "";
         return [name, { prompt, guidance: 0, reason: prompt === "" ? "none" : "text" }];
@@ -122,13 +120,19 @@ export class DescribedSight implements Sight {
   }
 }
 
-/** What an encoder is told in place of what its description chooses; nothing where it would make no difference. */
+type DiffusionDescription = Extract<EncoderDescription, { kind: "diffusion" }>;
+
+const silence: Told = { prompt: "", guidance: 0, reason: "none" };
+
+/** Whether a text makes a difference to what an encoder gives. */
+function isHeard({ part }: DiffusionDescription, { prompt, guidance }: Told): boolean {
+  return prompt !== "" && part !== "unconditional" && (part !== "guided" || guidance !== 0);
+}
+
 function toldInstead(
-  { part, conditioning: { inference } }: Extract<EncoderDescription, { kind: "diffusion" }>,
+  { conditioning: { inference } }: DiffusionDescription,
   { prompt, guidance = "guidance" in inference ? inference.guidance : 0, textLayers }: DiffusionPrompt,
 ): Told {
-  const isUnheard = part === "unconditional" || (part === "guided" && guidance === 0);
-  if (prompt === "" || isUnheard) return { prompt: "", guidance: 0, reason: "none" };
   return { prompt, guidance, reason: "text", ...(textLayers && { textLayers }) };
 }
 
