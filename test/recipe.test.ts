@@ -96,7 +96,7 @@ describe("a recipe that is wrong", () => {
     [{ ...net, optimizer: { lr: "fast" } }, "stages[0].optimizer.lr: expected a number"],
     [{ ...net, optimizer: {} }, "stages[0].optimizer.lr: expected a number"],
     [{ ...net, steps: 0 }, "stages[0].steps: must be more than 0"],
-    [{ ...net, steps: 1.5 }, "stages[0].steps: expected a whole number"],
+    [{ ...net, steps: 1.5 }, "stages[0].steps: expected a whole number or expected an object"],
     [{ ...net, step: 3 }, 'stages[0]: "step" is not known here'],
     [{ ...net, parts: 3 }, "stages[0].parts: 3 parts do not divide a batch of 8"],
     [{ ...net, kind: "learn" }, "stages[0].kind: expected one of data, train, export"],

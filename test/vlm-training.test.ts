@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { hashBytes } from "../src/data/index.js";
+import { hashBytes, Store } from "../src/data/index.js";
 import { decodeSafetensors, type Tensor } from "../src/tensor/index.js";
 import {
   bytesOf,
@@ -12,12 +12,14 @@ import {
   parseRecipe,
   planStages,
   type RecipeEvent,
+  randomAt,
   readWeights,
   runRecipe,
   settingsSchema,
   train,
 } from "../src/training/index.js";
 import { builtIn } from "../src/training/registry.js";
+import { openExamples } from "../src/training/speaker/batches.js";
 import { readModels, speakerConfig } from "../src/training/speaker/config.js";
 import { isTraining } from "../src/training/stages.js";
 import { VisionLanguageModel } from "../src/vlm/index.js";
@@ -258,12 +260,9 @@ describe("a language model and pictures of one's own", () => {
     const folders = Object.fromEntries(
       (await planStages(recipe, out, builtIn)).map(({ stage, folder }) => [stage.name, folder]),
     );
-    const { Store } = await import("../src/data/index.js");
-    const { openExamples } = await import("../src/training/speaker/batches.js");
-    const { randomAt } = await import("../src/training/order.js");
     const config = await readModels(speakerConfig.parse({ sight: description(), length: 224 }));
     const store = (name: string) => Store.open(folders[name]!);
-    const bits = async (data: Record<string, InstanceType<typeof Store>>) => {
+    const bits = async (data: Record<string, Store>) => {
       const examples = await openExamples(config, data);
       const hashes: string[] = [];
       for (const step of [0, 1, 2]) {

@@ -69,7 +69,7 @@ export function checkSettings(
   if (schedule.warmup >= 1 && !Number.isInteger(schedule.warmup))
     wrong(["schedule", "warmup"], `${schedule.warmup} is neither a number of steps nor a share below 1`);
   if (batch % parts !== 0) wrong(["parts"], `${parts} parts do not divide a batch of ${batch}`);
-  if (typeof steps === "number" && schedule.warmup >= steps) {
+  if (typeof steps === "number" && steps > 0 && schedule.warmup >= steps) {
     wrong(["schedule", "warmup"], `${schedule.warmup} steps of warmup leave nothing of ${steps} steps`);
   }
 }

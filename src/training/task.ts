@@ -99,7 +99,7 @@ export interface ExportRequest<Config> {
   config: Config;
   weights: Weights;
   /** What the task reads in place. */
-  base: Checkpoint | undefined;
+  base?: Checkpoint | undefined;
   /** How numbers are stored. */
   dtype: "f32" | "f16";
 }

@@ -69,7 +69,7 @@ async function changedLanguage({
 }
 
 function checkpointOf(weights: Iterable<readonly [string, Tensor]>): Pick<Checkpoint, "entries" | "read"> {
-  const all = new Map([...weights].map(([key, tensor]) => [`language.${key}`, tensor] as const));
+  const all = new Map<string, Tensor>([...weights].map(([key, tensor]) => [`language.${key}`, tensor]));
   const entries = new Map(
     [...all].map(([key, { dtype, dims }]) => [
       key,
