@@ -50,7 +50,7 @@ describe("a mean over seeds and items", () => {
 
 /** Answers whose chance depends on the item and the seed. */
 function answered(random: TorchGenerator, items: Float64Array, seeds: number, spread: number): Uint8Array[] {
-  const noise = random.randn([seeds], "f64").data as Float64Array;
+  const noise = random.randn([seeds]).toFloat32();
   return Array.from({ length: seeds }, (_, s) => {
     const draws = random.rand([items.length], "f64").data as Float64Array;
     return Uint8Array.from(items, (chance, i) => Number(draws[i]! < chance + spread * noise[s]!));

@@ -1,6 +1,6 @@
 /** @file Plans of sweeps: what they become, and what is said of those that are wrong. */
 
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,8 +16,6 @@ beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), "diffsight-sweep-plan-"));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-type Plan = ReturnType<typeof tinyPlan>;
 
 /** The runs of the tiny plan with changes. */
 async function runsOf(changes: Record<string, unknown> = {}, plan: object = tinyPlan(assets)) {
@@ -109,7 +107,7 @@ describe("a plan", () => {
 
 describe("a plan that is wrong", () => {
   const clip = (set: Record<string, unknown>) => ({ variants: { clip: { set } } });
-  const cases: [what: string, changes: Partial<Record<keyof Plan, unknown>>, message: string][] = [
+  const cases: [what: string, changes: Record<string, unknown>, message: string][] = [
     [
       "a field that is not known",
       { variants: { clip: { sets: {} } } },
@@ -190,6 +188,15 @@ describe("a plan that is wrong", () => {
     );
     expect(() => expandPlan(opened, { seeds: 3 })).toThrow("The plan has 2 seeds, not 3.");
   });
+});
+
+it("is explained by an example that is whole", async () => {
+  const guide = readFileSync(new URL("../docs/experiments.md", import.meta.url), "utf8");
+  const file = path.join(folder, "guide.json");
+  writeFileSync(file, /```json\n([\s\S]*?)```/.exec(guide)![1]!);
+  const runs = expandPlan(await openPlan(file));
+  expect(runs.map(({ variant }) => variant)).toEqual(["near", "far", "near", "far", "near", "far"]);
+  expect(runs[1]!.description.encoders.sd).toMatchObject({ timestep: 500 });
 });
 
 describe("a plan of the package", () => {

@@ -61,6 +61,11 @@ const verbs: readonly { name: string; summary: string; load: () => Promise<{ def
     load: () => import("./probe.js"),
   },
   {
+    name: "sweep",
+    summary: "variants of a recipe, trained, judged and held against each other",
+    load: () => import("./sweep.js"),
+  },
+  {
     name: "taps",
     summary: "the places in a model whose features can be taken",
     load: () => import("./taps.js"),

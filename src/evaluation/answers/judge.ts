@@ -141,10 +141,13 @@ export function readAnswers(store: Store): SpokenAnswer[] {
   const likely = store.gather("logProbabilities", rows).toFloat32();
   const said = store.gather("said", rows).data as Uint8Array;
   return rows.map((i) => {
-    const { answer, ...line } = answeredSchema.parse(store.line(i));
+    const { answer, row, pattern, pair, unseen } = answeredSchema.parse(store.line(i));
     const margin = likely[2 * i + answer]! - likely[2 * i + 1 - answer]!;
     return {
-      ...line,
+      row,
+      pattern,
+      ...(pair !== undefined && { pair }),
+      ...(unseen && { unseen }),
       // Equal likelihoods are no answer.
       right: margin > 0,
       probability: 1 / (1 + Math.exp(-margin)),

@@ -64,12 +64,13 @@ function crossed(arms: readonly Arm[], strata: readonly string[]): Known {
   }
   if (arms.some(({ runs }) => runs.length === 0)) throw misuse("RANGE", "A mean needs at least one run.");
   const patterns = items.length;
+  const itemMeans = arms.map(({ runs }) => meansOfItems(runs));
   let [value, asked] = [0, 0];
 
   // 1. Which items are asked, pattern by pattern
   for (const those of items) {
     const effects = those.map((i) =>
-      arms.reduce((sum, { sign, runs }) => sum + sign * mean(runs.map((run) => run[i]!)), 0),
+      arms.reduce((sum, { sign }, arm) => sum + sign * itemMeans[arm]![i]!, 0),
     );
     value += mean(effects) / patterns;
     asked += sampleVariance(effects) / those.length / patterns ** 2;
@@ -77,13 +78,16 @@ function crossed(arms: readonly Arm[], strata: readonly string[]): Known {
 
   // 2. What the seeds make of it
   let [trained, doubt] = [0, 0];
-  for (const { runs } of arms) {
+  for (const [arm, { runs }] of arms.entries()) {
     const count = runs.length;
     if (count < 2) continue;
-    const means = runs.map((run) => mean(items.map((those) => mean(those.map((i) => run[i]!)))));
+    const byPattern = items.map((those) => runs.map((run) => meanAt(run, those)));
+    const means = runs.map((_, run) => mean(byPattern.map((those) => those[run]!)));
     const between = sampleVariance(means) / count;
-    const noise = items.reduce((sum, those) => sum + residual(runs, those) / (count * those.length), 0);
-    asked -= noise / patterns ** 2;
+    const noise = items.map(
+      (those, p) => residual(runs, those, byPattern[p]!, itemMeans[arm]!) / (count * those.length),
+    );
+    asked -= mean(noise) / patterns;
     trained += between;
     doubt += between ** 2 / (count - 1);
   }
@@ -92,16 +96,33 @@ function crossed(arms: readonly Arm[], strata: readonly string[]): Known {
 }
 
 /** Mean square of what neither the run nor the item explains. */
-function residual(runs: Runs, items: readonly number[]): number {
+function residual(
+  runs: Runs,
+  items: readonly number[],
+  runMeans: readonly number[],
+  itemMeans: ArrayLike<number>,
+): number {
   if (items.length < 2) return 0;
-  const byRun = runs.map((run) => mean(items.map((i) => run[i]!)));
-  const all = mean(byRun);
+  const all = mean(runMeans);
   let squares = 0;
-  for (const i of items) {
-    const item = mean(runs.map((run) => run[i]!));
-    for (const [s, run] of runs.entries()) squares += (run[i]! - byRun[s]! - item + all) ** 2;
+  for (const [s, run] of runs.entries()) {
+    const own = runMeans[s]! - all;
+    for (const i of items) squares += (run[i]! - own - itemMeans[i]!) ** 2;
   }
   return squares / ((runs.length - 1) * (items.length - 1));
+}
+
+/** Over the runs, of each item. */
+function meansOfItems(runs: Runs): Float64Array {
+  const means = new Float64Array(runs[0]!.length);
+  for (const run of runs) for (let i = 0; i < means.length; i++) means[i]! += run[i]! / runs.length;
+  return means;
+}
+
+function meanAt(values: ArrayLike<number>, places: readonly number[]): number {
+  let sum = 0;
+  for (const i of places) sum += values[i]!;
+  return sum / places.length;
 }
 
 /** The items of each stratum. */

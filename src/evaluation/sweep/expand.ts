@@ -1,7 +1,8 @@
 /** @file A plan as ordinary recipes: one for each variant and seed. What several have in common has one address in all. */
 
 import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, extname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { DiffsightError, failure, misuse } from "../../tensor/index.js";
 import { parseRecipe, type Recipe, type TrainStage } from "../../training/index.js";
 import { parseDescription, type VlmDescription } from "../../vlm/index.js";
@@ -35,10 +36,13 @@ export async function openPlan(path: string): Promise<OpenPlan> {
   const plan = parsePlan(await textOf(path));
   const folder = dirname(resolve(path));
   if (typeof plan.base !== "string") return { plan, folder, base: located(plan.base as StageJson[], folder) };
-  const recipe = resolve(folder, plan.base);
+  const recipe = extname(plan.base) === "" ? ownRecipe(plan.base) : resolve(folder, plan.base);
   const { stages } = parseRecipe(await textOf(recipe));
   return { plan, folder, base: located(stages as unknown as StageJson[], dirname(recipe)) };
 }
+
+/** A recipe that comes with the package. */
+const ownRecipe = (name: string) => fileURLToPath(new URL(`../../../recipes/${name}.json`, import.meta.url));
 
 async function textOf(path: string): Promise<string> {
   return readFile(path, "utf8").catch((cause: Error) => {

@@ -50,7 +50,7 @@ export interface Compared {
   seeds: { seed: number; onlyFirst: number; onlySecond: number; p: number }[];
 }
 
-export interface Contrast {
+export interface SweepContrast {
   first: string;
   second: string;
   compared: Partial<Record<Measure, Compared>>;
@@ -58,7 +58,7 @@ export interface Contrast {
 
 export interface SweepFindings {
   variants: VariantFindings[];
-  contrasts: Contrast[];
+  contrasts: SweepContrast[];
 }
 
 /** Whether an interval leaves zero out. */
@@ -103,7 +103,7 @@ export function findingsOf(plan: SweepPlan, outcomes: readonly SweepOutcome[]): 
       .map((variant) => [variant, plan.baseline] as const),
     ...plan.contrasts,
   ];
-  const contrasts = pairs.flatMap(([first, second]): Contrast[] => {
+  const contrasts = pairs.flatMap(([first, second]): SweepContrast[] => {
     const [a, b] = [graded.get(first), graded.get(second)];
     if (!a || !b) return [];
     const seeds = (variant: string) => byVariant.get(variant)!.map(({ seed }) => seed);
@@ -122,8 +122,14 @@ function asked<T>(
   return Object.fromEntries(there.map((measure) => [measure, of(graded[measure], measure)]));
 }
 
+/** An item's, whatever it is. */
+interface Outcome {
+  pattern: string;
+  right: boolean;
+}
+
 function gradedBy(outcomes: readonly SweepOutcome[], measure: Measure): Graded {
-  const lists = outcomes.map(({ judgement: { answers, firstTwins, blind } }) => {
+  const lists = outcomes.map(({ judgement: { answers, firstTwins, blind } }): Outcome[] => {
     if (measure === "test" || measure === "unseen") return answers[measure];
     const blindOnes = new Set(blind.filter((one) => one.blind).map(({ pair }) => pair));
     const counts = (pair: number) => (measure === "twins" ? pair < firstTwins : blindOnes.has(pair));

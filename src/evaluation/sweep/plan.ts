@@ -33,7 +33,7 @@ const planSchema = z.strictObject({
   title: z.string().min(1).optional(),
   /** For people: what it asks. */
   description: z.string().default(""),
-  /** The stages that all variants have, or the path of a recipe that has them. */
+  /** The stages that all variants have; or a recipe that has them: its path, or the name of one that comes along. */
   base: z.union([z.array(stage).min(1), z.string().min(1)]),
   /** What differs from the base in all variants, before their own changes. */
   set: changes,

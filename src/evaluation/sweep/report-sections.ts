@@ -5,10 +5,10 @@ import { escapeHtml, percent, type Section, shown, table } from "../report/html.
 import type { Estimate } from "../statistics.js";
 import {
   type Compared,
-  type Contrast,
   leavesError,
   type Measure,
   measures,
+  type SweepContrast,
   type SweepFindings,
   type VariantFindings,
 } from "./findings.js";
@@ -49,7 +49,7 @@ export function contrastSections(plan: SweepPlan, { contrasts }: SweepFindings):
   ];
 }
 
-function contrastTables(contrasts: readonly Contrast[], withSecond = false): string {
+function contrastTables(contrasts: readonly SweepContrast[], withSecond = false): string {
   return measures
     .flatMap((measure) => {
       const rows = contrasts.flatMap(({ first, second, compared }) => {

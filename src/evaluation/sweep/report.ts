@@ -94,7 +94,7 @@ function verdictSection({ contrasts }: SweepFindings): Section[] {
   if (found.length === 0) return [];
   const items = found.map((sentence) => `<li>${escapeHtml(sentence)}</li>`);
   const body = `<ul>\n${items.join("\n")}\n</ul>
-<p class="small">Means over patterns; a difference counts when its 95 % interval over seeds and items leaves zero out. Of twenty that are none, one is expected to.</p>`;
+<p class="small">In brackets the points between the means over patterns. Better and worse: the 95 % interval of that difference over seeds and items leaves zero out, as one in twenty does where there is no difference; the intervals are below.</p>`;
   return [{ title: "What came out", body }];
 }
 
@@ -104,11 +104,11 @@ function charted(variants: readonly VariantFindings[], measure: Measure, chance:
     return own ? [{ title, own }] : [];
   });
   const patterns = [...new Set(found.flatMap(({ own }) => Object.keys(own.patterns)))];
-  const series = found.map(({ title, own }) => ({
-    name: title,
-    values: { mean: own.macro, ...own.patterns },
-  }));
-  return `${dotChart(["mean", ...patterns], series, chance)}\n${accuracyTable(found, patterns)}`;
+  const means = Object.fromEntries(found.map(({ title, own }) => [title, own.macro]));
+  const series = found.map(({ title, own }) => ({ name: title, values: own.patterns }));
+  return `${dotChart(Object.keys(means), [{ name: "mean over patterns", values: means }], chance)}
+<details><summary>By pattern</summary>${dotChart(patterns, series, chance)}</details>
+${accuracyTable(found, patterns)}`;
 }
 
 function accuracyTable(

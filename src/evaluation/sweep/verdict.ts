@@ -1,15 +1,10 @@
 /** @file What a sweep found, in sentences: which differences leave the error. */
 
 import { percent } from "../report/html.js";
-import type { Estimate } from "../statistics.js";
-import { type Contrast, leavesError, type Measure } from "./findings.js";
+import { leavesError, type Measure, type SweepContrast } from "./findings.js";
 
 /** "+4.2" of 0.042, in points. */
 export const signed = (value: number): string => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
-
-/** "+4.2 points (+1.0 to +7.4)" */
-const told = ({ value, low, high }: Estimate) =>
-  `${signed(value)} points (${signed(low)} to ${signed(high)})`;
 
 const titles: Record<Measure, string> = {
   twins: "On twins",
@@ -27,7 +22,7 @@ function listed(names: readonly string[]): string {
  * A sentence for each kind of items, from the means over patterns.
  * @param contrasts of several variants with one baseline
  */
-export function verdicts(contrasts: readonly Contrast[]): string[] {
+export function verdicts(contrasts: readonly SweepContrast[]): string[] {
   const baseline = contrasts[0]?.second;
   if (baseline === undefined) return [];
   const against = contrasts.filter(({ second }) => second === baseline);
@@ -37,16 +32,16 @@ export function verdicts(contrasts: readonly Contrast[]): string[] {
       return macro ? [{ first, macro }] : [];
     });
     if (found.length === 0) return [];
-    const sure = found.filter(({ macro }) => leavesError(macro));
-    const said = (those: typeof found) => listed(those.map(({ first, macro }) => `${first} ${told(macro)}`));
-    const more = sure.filter(({ macro }) => macro.value > 0);
-    const fewer = sure.filter(({ macro }) => macro.value < 0);
-    const open = found.filter(({ macro }) => !leavesError(macro)).map(({ first }) => first);
+    const open = found.filter(({ macro }) => !leavesError(macro));
+    const sure = (sign: number) =>
+      found.filter(({ macro }) => leavesError(macro) && Math.sign(macro.value) === sign);
+    const named = (those: typeof found) =>
+      listed(those.map(({ first, macro }) => `${first} (${signed(macro.value)})`));
     const clauses = [
-      ...(more.length > 0 ? [`more is answered than by ${baseline} by ${said(more)}`] : []),
-      ...(fewer.length > 0 ? [`less by ${said(fewer)}`] : []),
-      ...(open.length > 0 ? [`no difference to ${baseline} is shown for ${listed(open)}`] : []),
+      ...(sure(1).length > 0 ? [`better than ${baseline}: ${named(sure(1))}`] : []),
+      ...(sure(-1).length > 0 ? [`worse than ${baseline}: ${named(sure(-1))}`] : []),
+      ...(open.length > 0 ? [`not told apart from ${baseline}: ${named(open)}`] : []),
     ];
-    return [`${titles[measure]} ${clauses.join("; ")}.`];
+    return [`${titles[measure]}, ${clauses.join("; ")}.`];
   });
 }
