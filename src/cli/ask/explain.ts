@@ -17,7 +17,7 @@ export interface Explained {
 }
 
 /** Pixels of the longer side of a picture. */
-const side = 320;
+const side = 240;
 
 /** One map over its picture, with the names that it goes by. */
 interface Shown {
@@ -87,7 +87,7 @@ async function pageOf(
     return `<figure style="margin:0"><img alt="${escapeHtml(alt)}" src="data:image/png;base64,${data}"></figure>`;
   };
   const row = (some: readonly Shown[]) =>
-    `<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem;margin:1rem 0">${some.map(figure).join("")}</div>`;
+    `<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1rem;margin:1rem 0">${some.map(figure).join("")}</div>`;
   const sections = images.flatMap((image, i) =>
     told.map(({ encoder, prompt, guidance }) => {
       const place = images.length > 1 ? `image${i}/` : "";

@@ -93,10 +93,12 @@ export async function measureLeakage(
       total,
     );
   try {
-    for (let from = 0; from < pictures.length; from += picturesTogether) {
+    for (let from = 0, to = 0; from < pictures.length; from = to) {
+      // The first alone: layers that do not exist are found out at once.
+      to = from === 0 ? 1 : Math.min(pictures.length, from + picturesTogether);
       // Groups before pictures: a U-Net whose layers hear other texts is written anew.
       for (const conditions of groups) {
-        for (let i = from; i < Math.min(pictures.length, from + picturesTogether); i++) {
+        for (let i = from; i < to; i++) {
           if (conditions.every((one) => records[i]!.has(nameOf(one)))) continue;
           const said = await speak(model, pictures[i]!, conditions, [...records[i]!.values()], request);
           for (const one of said) records[i]!.set(nameOf(one), one);

@@ -189,11 +189,11 @@ ${outcomeTable(findings, "truth", columns)}`,
 
 function mismatchSection(findings: readonly LeakageFindings[]): Section {
   const columns: Column[] = [
-    ["CIDEr to the other caption", ({ scores }) => plain(scores.otherCider)],
-    ["more than told nothing", ifTold(({ gain }) => change(gain.otherCider))],
-    ["its words in one run", ({ scores }) => plain(scores.otherRun)],
-    ["CIDEr to its own", ({ scores }) => plain(scores.cider)],
-    ["lost", ifTold(({ gain }) => change(gain.cider))],
+    ["mismatch score", ({ scores }) => plain(scores.otherCider)],
+    ["over the control", ifTold(({ gain }) => change(gain.otherCider))],
+    ["in one run", ({ scores }) => plain(scores.otherRun)],
+    ["CIDEr", ({ scores }) => plain(scores.cider)],
+    ["change", ifTold(({ gain }) => change(gain.cider))],
   ];
   const curves = curvesOf(
     findings,
@@ -203,7 +203,7 @@ function mismatchSection(findings: readonly LeakageFindings[]): Section {
   );
   return {
     title: "Told another picture’s caption",
-    body: `<p>The mismatch score: what the model says, held against the wrong caption that diffusion was told. The control, dashed, is the same wrong caption held against what the model says when nothing is told: pictures are alike, so it is not zero.</p>
+    body: `<p>The mismatch score: what the model says, held against the wrong caption that diffusion was told. The control, dashed, is the same wrong caption held against what the model says when nothing is told: pictures are alike, so it is not zero. “In one run” is the longest run of the wrong caption’s words, in per cent of what is said; CIDEr is held against the picture’s own caption.</p>
 ${lineChart(curves, { ...inPercent, label: "Mismatch score: CIDEr against the wrong caption that was told; dashed without a prompt; 95 % intervals." })}
 ${outcomeTable(findings, "mismatched", columns)}`,
   };
