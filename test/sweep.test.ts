@@ -1,15 +1,11 @@
-/** @file A tiny sweep from its first stage to its page: two variants, two seeds; then its models are asked. */
+/** @file A tiny sweep from its first stage to its page: two variants, two seeds. */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Store } from "../src/data/index.js";
 import {
-  judgeOptions,
-  judgeRegistry,
-  judgingRecipe,
   type OpenPlan,
   openPlan,
   runSweep,
@@ -17,8 +13,6 @@ import {
   type SweepOutcome,
   sweepReport,
 } from "../src/evaluation/index.js";
-import { planStages, sceneSchema } from "../src/training/index.js";
-import { VisionLanguageModel } from "../src/vlm/index.js";
 import { tinyPlan } from "./sweep/tiny.js";
 
 const assets = fileURLToPath(new URL("../assets", import.meta.url));
@@ -109,49 +103,4 @@ describe("a sweep", () => {
     expect(csv.split("\n")[0]).toBe("variant,seed,set,pattern,accuracy,low,high,n");
     expect(csv).toMatch(/^both,2,twins,mean,/m);
   });
-});
-
-describe("judging over stores", () => {
-  it.each([0, 1])(
-    "gives what the model says when it is asked: model %d",
-    async (which) => {
-      const { model } = outcomes[which]!;
-      const recipe = await judgingRecipe(model, judgeOptions(opened, true));
-      const planned = await planStages(recipe, out, judgeRegistry);
-      const at = (name: string) => Store.open(planned.find(({ stage }) => stage.name === name)!.folder);
-      using pictures = at("scenes-test");
-      using answered = at("answers-test");
-      await using speaker = await VisionLanguageModel.fromPretrained(model);
-      let row = 0;
-      for (let picture = 0; picture < 2; picture++) {
-        const image = {
-          data: pictures.row("rgb", picture).data as Uint8Array,
-          width: 64,
-          height: 64,
-          channels: 3 as const,
-        };
-        for (const { question, options } of sceneSchema.parse(pictures.line(picture)).questions) {
-          const turns = [{ role: "user" as const, text: `<image>\n${question}` }];
-          const asked = options.map((answer) => ({ turns, images: [image], answer }));
-          const scores = await speaker.score(asked);
-          const likely = answered.row("logProbabilities", row).toFloat32();
-          // Features in stores are of half precision.
-          for (const i of [0, 1]) expect(likely[i]).toBeCloseTo(scores[i]!.logProbability, 2);
-          const greedy = speaker.ask(image, question, { maxTokens: 4 });
-          const said = await greedy.whole();
-          const expected = greedy.finish === "stop" ? options.indexOf(said.trim()) : -1;
-          expect(answered.row("said", row).data[0]).toBe(expected === -1 ? 2 : expected);
-          row++;
-        }
-      }
-      expect(row).toBeGreaterThan(2);
-    },
-    300_000,
-  );
-});
-
-it("keeps the page of the sweep for people to look at", () => {
-  const { html } = sweepReport(opened.plan, outcomes, { tuning: true });
-  if (process.env.DIFFSIGHT_KEEP) writeFileSync(process.env.DIFFSIGHT_KEEP, html);
-  expect(readFileSync(path.join(out, "recipe.json"), "utf8")).toContain("answers-test");
 });

@@ -68,7 +68,7 @@ export function tinyPlan(assets: string) {
     },
     seeds: { stages: ["speaker"], values: [1, 2] },
     model: "vlm",
-    judge: { scenes: 4, twins: 2, unseen: 2, options: false, clip },
+    judge: { scenes: 2, twins: 1, unseen: 1, options: false, clip },
     baseline: "clip",
     printed: { source: "A paper", chance: { MMVP: 25 } },
   };
