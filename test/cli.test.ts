@@ -125,7 +125,7 @@ describe("misuse exits 2 and says what is allowed", () => {
       ["extract", box, "-o", "x.npy", "--timestep", "50,60"],
       /one tensor, and there are 2/,
     ],
-    ["a filter that fits nothing", ["taps", "nothing-like-it"], /None of the 81 taps/],
+    ["a filter that fits nothing", ["taps", "nothing-like-it"], /None of the 249 taps/],
   ])("%s", async (_, args, text) => {
     expectComplaint(await quietly(...args), 2, text);
     expect(readdirSync(folder).filter((name) => name.startsWith("x"))).toEqual([]);
@@ -251,7 +251,7 @@ describe("extract", () => {
     const prompt = "a box ".repeat(1667);
     const { status, stderr } = await quietly("extract", scene("box"), "--prompt", prompt, "-o", "long.npy");
     expect(status).toBe(0);
-    expect(stderr).toMatch(/^diffsight: warning: the text has 3336 tokens, and the model reads 18 .*\n$/);
+    expect(stderr).toMatch(/^diffsight: warning: the text has 3336 tokens, and the model reads 32 .*\n$/);
   });
 });
 
@@ -259,9 +259,9 @@ describe("attend", () => {
   it("writes maps, pictures and an index", async () => {
     const flags = [
       "--prompt",
-      "a gift on a table",
+      "a teddy on a table",
       "--word",
-      "gift",
+      "teddy",
       "--word",
       "on a table",
       "--tokens",
@@ -269,7 +269,7 @@ describe("attend", () => {
     ];
     const { status, stdout, stderr } = await quietly(
       "attend",
-      scene("gift-table"),
+      scene("teddy-table"),
       ...flags,
       "-o",
       "maps",
@@ -280,7 +280,7 @@ describe("attend", () => {
     const index = JSON.parse(readFileSync(inFolder("maps", "index.json"), "utf8"));
     expect(JSON.parse(stdout)).toEqual(index);
     expect(index.words).toEqual([
-      { word: "gift", index: 1, tokens: [2], tensor: "words/1-gift", picture: "1-gift.png" },
+      { word: "teddy", index: 1, tokens: [2], tensor: "words/1-teddy", picture: "1-teddy.png" },
       {
         word: "on a table",
         index: 2,
@@ -292,11 +292,11 @@ describe("attend", () => {
     const { tensors } = tensorsOf("maps/maps.safetensors");
     const names = [...index.words, ...index.tokens].map(({ tensor }: { tensor: string }) => tensor);
     for (const name of names) expect(tensors.get(name)?.dims, name).toEqual([16, 16]);
-    expect(tensors.get("layers/up-level1-repeat1-vit-block0-cross/t50")?.dims).toEqual([18, 8, 8]);
-    expect(tensors.size).toBe(5 + 4);
+    expect(tensors.get("layers/up-level1-repeat1-vit-block0-cross/t50")?.dims).toEqual([32, 8, 8]);
+    expect(tensors.size).toBe(5 + 16);
     const pictures = readdirSync(inFolder("maps")).filter((name) => name.endsWith(".png"));
     expect(pictures.sort()).toEqual([
-      ...["1-gift.png", "2-on_a_table.png", "sheet.png"],
+      ...["1-teddy.png", "2-on_a_table.png", "sheet.png"],
       ...["token-end.png", "token-padding.png", "token-start.png"],
     ]);
     for (const name of pictures)
@@ -377,10 +377,10 @@ describe("taps, inspect, models and doctor", () => {
       run(["doctor", "--json"], { env: { HF_HOME: inFolder("hub") } }),
     ]);
     const all = JSON.parse(taps.stdout);
-    expect(all).toHaveLength(81);
+    expect(all).toHaveLength(249);
     expect(all.find(({ short }: { short: string }) => short === "D-L0-R0-Res-Out")).toEqual({
       ...{ id: "down-level0-repeat0-res-out", short: "D-L0-R0-Res-Out", kind: "grid" },
-      ...{ dims: [32, 16, 16], bytes: 32768, cost: expect.any(Number), classic: true, textFree: true },
+      ...{ dims: [48, 16, 16], bytes: 49152, cost: expect.any(Number), classic: true, textFree: true },
     });
     expect(found.stdout).toMatch(
       /^up-level1-repeat1-vit-block0-cross-q +U-L1-R1-B0-Cross-Q +\[64, 8, 8\] +16\.4 kB +\d+\.\d% +classic$/m,
@@ -388,7 +388,7 @@ describe("taps, inspect, models and doctor", () => {
     expect(JSON.parse(pipeline.stdout)).toMatchObject({
       kind: "pipeline",
       className: "StableDiffusionPipeline",
-      tensorsOf: { unet: { "conv_in.weight": { dtype: "f16", shape: [32, 4, 3, 3] } } },
+      tensorsOf: { unet: { "conv_in.weight": { dtype: "f16", shape: [48, 4, 3, 3] } } },
     });
     expect(JSON.parse(models.stdout)).toMatchObject({
       embedded: { className: "StableDiffusionPipeline" },
@@ -410,7 +410,7 @@ describe("taps, inspect, models and doctor", () => {
     ]);
     expect(file.stdout).toMatch(/prompt +a box\n[\s\S]*Features, written by diffsight/);
     expect(pipeline.stdout).toMatch(
-      /^unet: UNet2DConditionModel\n +weights +3\.13 M numbers in \d+ tensors, 6\.3 MB, f16$/m,
+      /^unet: UNet2DConditionModel\n +weights +3\.21 M numbers in \d+ tensors, 6\.4 MB, f16$/m,
     );
     expect(pipeline.stdout).toContain("extract, attend, score and generate run with it");
     expect(models.stdout).toMatch(

@@ -15,7 +15,7 @@ import { hasChromium, launch, needsChromium } from "./browser/chromium.js";
 import { isolation, serve } from "./browser/site.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const scene = path.join(root, "assets/scenes/rabbits.png");
+const scene = path.join(root, "assets/scenes/stools.png");
 const run = promisify(execFile);
 
 interface Packed {
@@ -125,7 +125,7 @@ describe("installed", () => {
        import { DiffusionEncoder } from "diffsight";
        const loaded = Object.keys(createRequire(import.meta.url).cache);
        const eye = await DiffusionEncoder.fromPretrained();
-       const { features } = await eye.encode(${JSON.stringify(scene)}, { prompt: "three rabbits in the park" });
+       const { features } = await eye.encode(${JSON.stringify(scene)}, { prompt: "three yellow stools in the square" });
        console.log(JSON.stringify({ loaded, dims: features.dims }));
        await eye.release();`,
     );

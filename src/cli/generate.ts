@@ -50,7 +50,7 @@ export function define(command: Command, shell: Shell): void {
   outputFlags(command);
   examples(
     command,
-    ['generate "three rabbits in the park" -o rabbits.png', "a small picture by the embedded model"],
+    ['generate "three yellow stools in the square" -o stools.png', "a small picture by the embedded model"],
     [
       'generate "a photo of a red fox" --model path/to/sd --scheduler dpm++ --steps 20 --seed 7 -o fox.png',
       "20 quick steps with a real model",

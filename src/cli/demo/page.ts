@@ -1,5 +1,6 @@
 /** @file The demo's page: what one sees, which command makes it, what the small model cannot do. */
 
+import { colours, credits, nouns, places, vocabulary } from "../../diorama/index.js";
 import { colormapTable } from "../../image/index.js";
 import { version } from "../version.js";
 import { style } from "./style.js";
@@ -37,7 +38,7 @@ ${hero(tour)}
 ${body}
 </main>
 <footer>
-<p>diffsight ${version}. Pictures: renderings of models by Scopia Visual Interfaces Systems, DooL, Tadine (CC BY 3.0), GyngaNynja, Doug C, exL (CC0) in panoramas of @pmndrs/assets (CC0); simplified and recoloured. See assets/ATTRIBUTION.md.</p>
+<p>diffsight ${version}. ${escapeHtml(credits)}</p>
 </footer>
 </body>
 </html>
@@ -55,7 +56,7 @@ function hero({ changes: [first], pictures, scenes, seconds, threads, parameters
   return `<h1>Ask, and the features change where the question points</h1>
 <p class="lead">A model that paints pictures from texts knows how words and places belong together. diffsight shows it a picture <strong>and a question</strong>, and reads what it computes inside.</p>
 ${changeRow(first!, pictures, scenes)}
-<p>Everything on this page was computed just now, in ${seconds.toFixed(0)} seconds on ${plural(threads, "thread")} of this machine, by a toy: ${(parameters / 1e6).toFixed(1)} million numbers that know ${size[0]}-pixel pictures of one small world, and 109 words.</p>`;
+<p>Everything on this page was computed just now, in ${seconds.toFixed(0)} seconds on ${plural(threads, "thread")} of this machine, by a toy: ${(parameters / 1e6).toFixed(1)} million numbers that know ${size[0]}-pixel pictures of one small world, and its ${vocabulary.length} words.</p>`;
 }
 
 function changeRow(
@@ -96,11 +97,11 @@ function words({ words, scenes, scenesFolder }: Tour): Section {
     return `<h3>“${escapeHtml(full)}”</h3><div class="row words">${maps.join("")}</div>`;
   });
   const html = `<h2>Where words look</h2>
-<p>Cross-attention binds each word to places. Read the maps along the sentence: the text encoder reads from left to right, so a small word carries what came before it. In the first caption <em>left</em> and <em>of</em> still look at the ball; by <em>in</em> and <em>the</em> it is the rabbit’s turn. The place words and the articles take what is left, the background.</p>
+<p>Cross-attention binds each word to places. Read the maps along the sentence: the text encoder reads from left to right, so a small word carries what came before it, and a thing often lights up under the words after its noun. Articles at the beginning take what is left, the background.</p>
 ${rows.join("\n")}
 <p>${scale("each word’s least", "its most")}</p>
-${command(['attend $SCENES/ball-rabbit.png --prompt "a ball left of a rabbit in the hall" -o maps/'], scenesFolder)}
-${note("The model is small and was trained briefly: some nouns (<em>rabbit</em>, <em>table</em>) leave their thing to the words after them. Do not read a single map as an explanation.")}`;
+${command([`attend $SCENES/${scenes[words[0]!.scene]!.image} --prompt "${scenes[words[0]!.scene]!.captions.full}" -o maps/`], scenesFolder)}
+${note("The model is small and was trained for hours, not months. Do not read a single map as an explanation; <code>probe linear</code> counts how often the maps of nouns hit their things.")}`;
   return { id: "words", name: "Words", html };
 }
 
@@ -113,13 +114,13 @@ function features({ features, pictures, scenes, scenesFolder }: Tour): Section {
     return `<h3><code>${short}</code> <small>${dims.join(" × ")}</small></h3>${row(grids)}`;
   });
   const html = `<h2>What features look like</h2>
-<p>Three places of the U-Net, without any text. Each cell holds a vector; its three main components over all eight pictures are drawn as red, green and blue. Equal colours mean alike features, across pictures: grass, wall and floor, and the things that stand on them.</p>
+<p>Three places of the U-Net, without any text. Each cell holds a vector; its three main components over all eight pictures are drawn as red, green and blue. Equal colours mean alike features, across pictures: ground, background, and the things that stand before it.</p>
 ${row(shown)}
 ${taps.join("\n")}
 ${command(
   [
     `extract "$SCENES/*.png" --tap ${features.taps.map(({ short }) => short).join()} --ensemble ${features.draws} -o features/`,
-    "picture features/rabbits.safetensors --image $SCENES/rabbits.png -o rabbits.png",
+    "picture features/stools.safetensors --image $SCENES/stools.png -o stools.png",
     "taps",
   ],
   scenesFolder,
@@ -141,8 +142,8 @@ function scores({ scores, pictures, scenes, scenesFolder }: Tour): Section {
 ${tables.join("\n")}
 ${command(
   [
-    'score $SCENES/barrel.png --text "a barrel in the room" --text "a closed box in the park"',
-    'score "$SCENES/*.png" --text "a barrel in the room" --layer U-L1-R1-B0-Cross --no-padding --json',
+    'score $SCENES/box.png --text "an open box in the room" --text "a closed box in the park"',
+    'score "$SCENES/*.png" --text "an open box in the room" --layer U-L1-R1-B0-Cross --no-padding --json',
   ],
   scenesFolder,
 )}
@@ -184,7 +185,7 @@ function generated({ generated: { steps, pictures }, scenesFolder }: Tour): Sect
   const html = `<h2>Pictures from texts</h2>
 <p>The same network run forwards, ${steps} steps from noise. It proves that every part is there and right: the numbers are those of diffusers.</p>
 <div class="row">${shown.join("")}</div>
-${command([`generate "${pictures[0]!.prompt}" --steps ${steps} -o rabbits.png`], scenesFolder)}
+${command([`generate "${pictures[0]!.prompt}" --steps ${steps} -o kettles.png`], scenesFolder)}
 ${note("Not picked: the first seed of each. Place and colour follow the text, shapes are crude, and numbers and directions do not follow.")}`;
   return { id: "pictures", name: "Pictures", html };
 }
@@ -208,9 +209,8 @@ function speed({ timings, generated, threads }: Tour): Section {
 function next({ scenesFolder }: Tour): Section {
   const html = `<h2>What the toy cannot do, and what to try next</h2>
 <ul class="limits">
-<li>It knows 25 things in 6 colours and 8 places at 64 pixels, and reads at most 16 words of its 109. Your own photos mean nothing to it.</li>
-<li>It does not know which way things face, hardly counts, and uses its text little at low noise.</li>
-<li>It has cross-attention in its middle level only: 4 layers, where Stable Diffusion has 16.</li>
+<li>It knows ${count(nouns)} things in ${count(colours)} colours and ${count(places)} places at 64 pixels, and ${vocabulary.length} words. Your own photos mean nothing to it.</li>
+<li>It uses its text little at low noise, where the picture says nearly everything.</li>
 </ul>
 <p>A real model takes its place with one flag. Any Stable Diffusion 1.x, 2.x or XL in diffusers’ layout will do, unconverted:</p>
 ${command(
@@ -224,6 +224,8 @@ ${command(
 )}`;
   return { id: "next", name: "Next", html };
 }
+
+const count = (kinds: object) => Object.keys(kinds).length;
 
 // Parts
 

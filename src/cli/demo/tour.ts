@@ -75,17 +75,17 @@ export interface Tour {
 /** Pictures by name, with the questions that are asked about them. */
 const questions: readonly (readonly [image: string, texts: readonly string[]])[] = [
   ["ball-rabbit.png", ["where is the ball?", "which way is the rabbit facing?", "is there a cactus?"]],
-  ["rabbits.png", ["how many rabbits are there?", "where is this?", "is there a gift?"]],
-  ["gift-table.png", ["where is the gift?", "is there a table?", "is there a dog?"]],
+  ["stools.png", ["how many stools are there?", "what color is the stool?", "where is this?"]],
+  ["dog.png", ["does the dog have a hat?", "which way is the dog facing?", "is the box open or closed?"]],
 ];
 
-const captioned = ["ball-rabbit.png", "gift-table.png", "barrel.png"];
-const shownTaps = ["D-L1-R0-B0-Cross-Q", "U-L1-R1-B0-Cross-Q", "U-L2-R0-Res-Out"];
+const captioned = ["ball-rabbit.png", "teddy-table.png", "chair.png"];
+const shownTaps = ["U-L0-R1-B0-Cross-Q", "U-L1-R1-B0-Cross-Q", "U-L2-R1-Res-Out"];
 const prompts = [
-  "three rabbits in the park",
-  "a green chair in the lobby",
-  "a gift on a table in the city",
-  "a red car in the field",
+  "three red kettles in the desert",
+  "a dog with a hat in the park",
+  "a horse facing left in the street",
+  "a yellow van in the forest",
 ];
 
 /** One draw of noise hides what a small change is: features are averaged over several. */
