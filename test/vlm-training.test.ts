@@ -245,7 +245,7 @@ describe("a language model and pictures of one's own", () => {
       (await planStages(recipeOf(...stages()), inside("nowhere"), builtIn))[3]!,
       1,
     );
-    expect(estimate.work).toMatch(/^1 epochs of 2 \(speaker\) of .* M parameters$/);
+    expect(estimate.work).toMatch(/^1 epoch of 2 \(speaker\) of .* M parameters$/);
     expect(estimate.memory).toBeGreaterThan(0);
   }, 900_000);
 

@@ -73,16 +73,10 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
   const plan = planTraining(task, config, planned.settings, weights, base);
   const trained = plan.layout.slots.reduce((sum, { length }) => sum + length, 0);
   const ready = (await Promise.all([...planned.needs.values()].map(isDone))).every(Boolean);
-  const settings =
-    typeof steps === "number" || ready
-      ? await countedSettings(planned)
-      : { ...planned.settings, steps: Number.NaN };
-  const counted =
-    typeof steps === "number" || ready
-      ? `${settings.steps} steps`
-      : `${(steps as { epochs: number }).epochs} epochs`;
-  const work = `${counted} of ${batch} (${stage.task}) of ${inMillions(trained)} parameters`;
-  if (done) return { work, warnings };
+  const countable = typeof steps === "number" || ready;
+  const settings = countable ? await countedSettings(planned) : { ...planned.settings, steps: Number.NaN };
+  const work = `${countable ? `${settings.steps} steps` : inEpochs(steps.epochs)} of ${batch} (${stage.task}) of ${inMillions(trained)} parameters`;
+  if (done) return { work };
 
   const live = liveBytes([plan.graph.loss, ...Object.values(plan.slopes)]);
   const frozen = frozenBytes(plan, weights);
@@ -121,6 +115,7 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
   };
 }
 
+const inEpochs = (epochs: number) => `${epochs} ${epochs === 1 ? "epoch" : "epochs"}`;
 const inMillions = (numbers: number) => `${(numbers / 1e6).toPrecision(3)} M`;
 
 /** The task's own data, for as long as the process lives: batches are what takes time where encoders run in them. */

@@ -2,22 +2,13 @@
 
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, rename, rm } from "node:fs/promises";
-import { cpus } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { misuse } from "../tensor/index.js";
 import { writeFileAtomic } from "../weights/index.js";
+import { modelCard } from "./model-card.js";
 import type { Recipe } from "./recipe.js";
-import {
-  isData,
-  isTraining,
-  type PlannedExport,
-  type PlannedStage,
-  type PlannedTraining,
-  readResult,
-  readWeights,
-  type StageResult,
-  writeResult,
-} from "./stages.js";
+import { drawSamples, samplesFile } from "./samples.js";
+import { isTraining, type PlannedExport, readWeights, type StageResult, writeResult } from "./stages.js";
 import type { Component } from "./task.js";
 
 /** Where an exported model lies for its users, whatever its key. */
@@ -57,7 +48,9 @@ export async function makeExport(planned: PlannedExport, recipe: Recipe, out: st
     if (!existsSync(curve)) continue;
     await mkdir(join(unfinished, "training"), { recursive: true });
     await copyFile(curve, join(unfinished, "training", `${source.name}.svg`));
-    await copyFile(join(place, "loss.csv"), join(unfinished, "training", `${source.name}.csv`));
+  }
+  if (stage.samples.length > 0) {
+    await writeFileAtomic(join(unfinished, samplesFile), await drawSamples(unfinished, stage.samples));
   }
   await writeFileAtomic(join(unfinished, "README.md"), await modelCard(planned, sources, recipe));
   await rm(folder, { recursive: true, force: true });
@@ -88,72 +81,4 @@ function pipelineIndex(components: readonly Component[]): string {
   };
   const index = { _class_name: "StableDiffusionPipeline", ...Object.fromEntries(fields), ...absent };
   return `${JSON.stringify(index, undefined, 2)}\n`;
-}
-
-/** Whom the data of these stages and of those that they come from is owed to. */
-function creditsOf(stages: Iterable<PlannedStage>): string[] {
-  const found = new Set<string>();
-  const look = (stage: PlannedStage) => {
-    if (isData(stage) && stage.producer.credits) found.add(stage.producer.credits);
-    for (const needed of stage.needs.values()) look(needed);
-  };
-  for (const stage of stages) look(stage);
-  return [...found];
-}
-
-const hours = (seconds: number) =>
-  seconds < 60
-    ? `${seconds.toFixed(0)} s`
-    : seconds < 5400
-      ? `${(seconds / 60).toFixed(0)} min`
-      : `${(seconds / 3600).toFixed(1)} h`;
-
-/** What the model is, what it was made from, and how well it did. */
-async function modelCard(
-  { stage }: PlannedExport,
-  sources: readonly PlannedTraining[],
-  recipe: Recipe,
-): Promise<string> {
-  const library = stage.layout === "pipeline" ? "diffusers" : "transformers";
-  const parts: string[] = [];
-  for (const source of sources) {
-    const result = (await readResult(source))!;
-    const { settings } = source;
-    const parameters = [...(await readWeights(source)).values()].reduce((sum, { size }) => sum + size, 0);
-    const validated = Object.entries(result.validation?.metrics ?? {}).map(
-      ([name, value]) => `${name} ${value.toPrecision(4)}`,
-    );
-    const facts = [
-      ["numbers", `${(parameters / 1e6).toFixed(2)} M`],
-      ["steps", `${result.steps} of ${settings.batch} examples (${settings.parts} parts)`],
-      ["seed", `${settings.seed}`],
-      [
-        "time",
-        `${hours(result.seconds)} with ${result.threads} threads (${cpus()[0]?.model.trim() ?? "unknown processor"})`,
-      ],
-      ["loss at the end", result.loss?.toPrecision(4) ?? ""],
-      ...(result.validation
-        ? [["validation", [`loss ${result.validation.loss.toPrecision(4)}`, ...validated].join(", ")]]
-        : []),
-      ["key", `\`${source.key.slice(0, 12)}\``],
-    ];
-    parts.push(
-      `### ${source.stage.name}: ${source.stage.task}`,
-      `| what | value |\n|---|---|\n${facts.map((row) => `| ${row.join(" | ")} |`).join("\n")}`,
-      `![Loss of ${source.stage.name} by step](training/${source.stage.name}.svg)`,
-    );
-  }
-  return [
-    `---\nlicense: ${stage.license}\nlibrary_name: ${library}\ntags: [diffsight]\n---`,
-    `# ${stage.title}`,
-    stage.description,
-    `Trained by \`diffsight train\` from the recipe below; the same recipe gives the same weights, bit for bit, on a machine of the same kind. Stored as ${stage.dtype}.`,
-    "## Training",
-    ...parts,
-    ...creditsOf(sources).flatMap((one, i) => (i === 0 ? ["## Data", one] : [one])),
-    "## Recipe",
-    `\`\`\`json\n${JSON.stringify(recipe, undefined, 2)}\n\`\`\`\n`,
-  ]
-    .filter((part) => part !== "")
-    .join("\n\n");
 }

@@ -67,6 +67,8 @@ const exportStage = z.strictObject({
   title: z.string().min(1),
   description: z.string().default(""),
   license: z.string().default("apache-2.0"),
+  /** Prompts that a pipeline's card shows drawings of. */
+  samples: z.array(z.string()).max(64).default([]),
 });
 
 const recipeSchema = z.strictObject({
