@@ -44,7 +44,14 @@ const begun = (list: readonly SweepEvent[]) =>
 describe("a sweep", () => {
   it("makes what variants and seeds share once", () => {
     const names = begun(events);
-    for (const name of ["texts", "scenes", "clip", "scenes-test", "clip-twins", "sd-question-unseen"])
+    for (const name of [
+      "texts",
+      "scenes",
+      "features-clip",
+      "scenes-test",
+      "clip-twins",
+      "sd-question-unseen",
+    ])
       expect(names.filter((one) => one === name)).toHaveLength(1);
     for (const name of ["speaker", "answers-test", "answers-twins"])
       expect(names.filter((one) => one === name)).toHaveLength(4);
