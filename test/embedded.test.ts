@@ -10,6 +10,7 @@ import { clipPixels, decodeImage, readPreprocessorConfig } from "../src/image/in
 import { clip, pooledIndex, readClipConfig, visionPatches } from "../src/models/index.js";
 import { Tensor } from "../src/tensor/index.js";
 import { type ClipTokenizerFile, clipTokenizer, clipTokenizerFiles } from "../src/text/index.js";
+import { drawSamples } from "../src/training/samples.js";
 import { openModel, Scope } from "../src/weights/index.js";
 import { root } from "./cli.js";
 import { expectClose, Golden, type GoldenCase } from "./golden.js";
@@ -106,4 +107,13 @@ describe.each(golden.cases.filter(({ what }) => what === "clip"))("assets/micro/
     });
     for (const [name, actual] of Object.entries(outputs)) expectOutput(one, name, actual);
   });
+});
+
+it("a model card's samples are drawings with the prompts under them", async () => {
+  const { width, height, data } = await decodeImage(
+    await drawSamples(path.join(micro, "sd"), ["a dog", "a cat"]),
+  );
+  expect(width).toBeGreaterThan(2 * 128);
+  expect(height).toBeGreaterThan(128);
+  expect(new Set(data).size).toBeGreaterThan(50);
 });
