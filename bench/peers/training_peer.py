@@ -4,7 +4,7 @@
 {"call": "prepare", "work": W, "stage": STAGE}         -> {"way": the fastest way of doing it, by measurement}
 {"call": "run", "work": W, "stage": STAGE, "steps": N} -> {"seconds": of one step}
 {"call": "close"}                                      -> ends the processes
-W: train-diffusion, train-clip, train-autoencoder; STAGE: a stage of a recipe.
+W: train-diffusion, train-clip, train-autoencoder, train-speaker; STAGE: a stage of a recipe.
 Ways: one process with all threads, or a process a thread whose gradients are averaged; contiguous or channels last.
 """
 
@@ -23,7 +23,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaForCausalLM
 
 for library in (diffusers, transformers):
     library.utils.logging.set_verbosity_error()
@@ -80,7 +80,63 @@ def autoencoder(config, batch):
     return net, loss
 
 
-WORKS = {"train-diffusion": diffusion, "train-clip": clip, "train-autoencoder": autoencoder}
+class CrossAttention(torch.nn.Module):
+    """CLIP asks, diffusion answers: the fusion of that name, each input after a LayerNorm where the config says so."""
+
+    def __init__(self, step, widths):
+        super().__init__()
+        self.names = step["queries"], step["context"]
+        queries, context = (widths[name] for name in self.names)
+        width = step.get("width", queries)
+        self.heads, self.residual = step.get("heads", 8), step.get("residual", True)
+        normed = step.get("normalisation") == "layer-norm"
+        self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(n) if normed else torch.nn.Identity() for n in (queries, context))
+        self.q, self.k, self.v = (torch.nn.Linear(n, width) for n in (queries, context, context))
+        self.out = torch.nn.Linear(width, queries)
+        self.width = queries
+
+    def forward(self, streams):
+        x, context = (norm(streams[name]) for norm, name in zip(self.norms, self.names))
+        split = lambda y: y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        told = F.scaled_dot_product_attention(split(self.q(x)), split(self.k(context)), split(self.v(context)))
+        told = self.out(told.transpose(1, 2).flatten(2))
+        return x + told if self.residual else told
+
+
+def speaker(config, batch):
+    """A LLaMA that reads a picture's rows between its texts; trained whole, or with the language model frozen."""
+    sight, streams = config["sight"], config["streams"]
+    step = sight["fusion"]
+    assert step["type"] == "cross-attention", "this peer knows that fusion alone"
+    vocabulary = {"vocab_size": 160, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+    language = LlamaForCausalLM(LlamaConfig(**{**config["network"], **vocabulary}))
+    fusion = CrossAttention(step, {name: stream["width"] for name, stream in streams.items()})
+    hidden = config["network"]["hidden_size"]
+    linear = torch.nn.Linear
+    projector = torch.nn.Sequential(linear(fusion.width, hidden), torch.nn.GELU(), linear(hidden, hidden))
+    nets = torch.nn.ModuleDict({"language": language, "fusion": fusion, "projector": projector})
+    if config["phase"] == "stage1":
+        language.requires_grad_(False)
+    seen = {name: torch.randn(batch, stream["tokens"], stream["width"]) for name, stream in streams.items()}
+    pictures, length = streams[step["queries"]]["tokens"], config["length"]
+    ids = torch.zeros(batch, length, dtype=torch.long)
+    labels = torch.zeros(batch, pictures + length - 1, dtype=torch.long)
+
+    def loss():
+        texts = language.get_input_embeddings()(ids)
+        rows = torch.cat([texts[:, :4], projector(fusion(seen)), texts[:, 4:]], 1)
+        logits = language(inputs_embeds=rows, use_cache=False).logits[:, :-1]
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+    return nets, loss
+
+
+WORKS = {
+    "train-diffusion": diffusion,
+    "train-clip": clip,
+    "train-autoencoder": autoencoder,
+    "train-speaker": speaker,
+}
 
 
 def member(rank, world, threads, port, work, stage, layout, pipe):
@@ -92,10 +148,11 @@ def member(rank, world, threads, port, work, stage, layout, pipe):
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     net, loss_of = WORKS[work](stage["config"], stage["batch"] // world)
     net.train().to(memory_format=layout)
-    averages = [p.detach().clone() for p in net.parameters()] if stage.get("ema") else []
+    learnt = [p for p in net.parameters() if p.requires_grad]
+    averages = [p.detach().clone() for p in learnt] if stage.get("ema") else []
     settings = stage["optimizer"]
     optimizer = torch.optim.AdamW(
-        net.parameters(), 1e-5, betas=settings["betas"], weight_decay=settings["weightDecay"], fused=True
+        learnt, 1e-5, betas=settings["betas"], weight_decay=settings["weightDecay"], fused=True
     )
     while (steps := pipe.recv()) is not None:
         begin = time.perf_counter()
@@ -112,7 +169,7 @@ def member(rank, world, threads, port, work, stage, layout, pipe):
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             if averages:
-                torch._foreach_lerp_(averages, [p.detach() for p in net.parameters()], 0.01)
+                torch._foreach_lerp_(averages, [p.detach() for p in learnt], 0.01)
         pipe.send((time.perf_counter() - begin) / steps)
 
 
