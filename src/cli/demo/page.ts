@@ -4,7 +4,7 @@ import { colours, credits, nouns, places, vocabulary } from "../../diorama/index
 import { colormapTable } from "../../image/index.js";
 import { version } from "../version.js";
 import { style } from "./style.js";
-import type { Png, ScoreSetting, Tour } from "./tour.js";
+import { changeTap, type Png, type ScoreSetting, type Tour } from "./tour.js";
 
 /** One HTML file that needs nothing else. */
 export function pageOf(tour: Tour): string {
@@ -79,12 +79,12 @@ ${others.map((change) => changeRow(change, pictures, scenes)).join("\n")}
 <p>${scale("no change", "strongest in the row")}</p>
 ${command(
   [
-    `extract $SCENES/ball-rabbit.png --prompt "where is the ball?" --part unconditional,delta --ensemble ${features.draws} -o ball.safetensors`,
+    `extract $SCENES/ball-rabbit.png --prompt "where is the ball?" --tap ${changeTap} --part unconditional,delta --ensemble ${features.draws} -o ball.safetensors`,
     "picture ball.safetensors --image $SCENES/ball-rabbit.png -o ball.png",
   ],
   scenesFolder,
 )}
-${note("A question about what is not there, or about no thing in particular, changes little. And what is changed is not yet an answer: reading it takes a trained head, or a language model.")}`;
+${note("A question about no thing in particular changes little; one about what is not there may still fall on the thing that is. And what is changed is not yet an answer: reading it takes a trained head, or a language model.")}`;
   return { id: "changes", name: "Questions", html };
 }
 

@@ -80,6 +80,8 @@ const questions: readonly (readonly [image: string, texts: readonly string[]])[]
 ];
 
 const captioned = ["ball-rabbit.png", "teddy-table.png", "chair.png"];
+/** Where questions change the features: finer than the usual tap. */
+export const changeTap = "U-L2-R1-B0-Cross-Q";
 const shownTaps = ["U-L0-R1-B0-Cross-Q", "U-L1-R1-B0-Cross-Q", "U-L2-R1-Res-Out"];
 const prompts = [
   "three red kettles in the desert",
@@ -199,12 +201,13 @@ async function changesOf(
   for (const prompt of texts) {
     const features = await eye.encode(picture, {
       prompt,
+      taps: [changeTap],
       parts: ["unconditional", "delta"],
       ensemble: draws,
       signal,
     });
     const [whole, change] = (["unconditional", "delta"] as const).map((part) =>
-      normMap(features.get("U-L1-R1-B0-Cross-Q", { part })),
+      normMap(features.get(changeTap, { part })),
     );
     found.push({ text: prompt, change: change!, share: mean(change!) / mean(whole!) });
   }
