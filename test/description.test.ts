@@ -86,6 +86,7 @@ describe("a description", () => {
       seed: 0,
       ensemble: 1,
       vae: "mean",
+      fold: 1,
     });
   });
 

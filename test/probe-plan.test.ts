@@ -10,6 +10,7 @@ import { accuracy, type ProbePlan, pairAccuracy, runProbes } from "../src/evalua
 import { clipLayout, initialise } from "../src/models/index.js";
 import { encodeSafetensors, Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { tokensOf } from "../src/training/index.js";
+import { gridTokens } from "../src/vlm/index.js";
 
 const model = fileURLToPath(new URL("../assets/micro/sd", import.meta.url));
 
@@ -136,6 +137,15 @@ describe("tokens of a grid", () => {
     const square = Tensor.f32([1, 2, 2], [0, 1, 2, 3]);
     expect(tokensOf(square, 1)).toMatchObject({ dims: [1, 4] });
     expect([...tokensOf(square, 1).toFloat32()]).toEqual([0, 1, 2, 3]);
+  });
+
+  it("fold in both directions, whatever the grid's form", () => {
+    expect(gridTokens(grid, 2).dims).toEqual([2, 8]);
+    expect([...gridTokens(grid, 2).toFloat32()]).toEqual([
+      ...[0, 1, 4, 5, 10, 11, 14, 15],
+      ...[2, 3, 6, 7, 12, 13, 16, 17],
+    ]);
+    expect(() => gridTokens(grid, 3)).toThrow("[2, 2, 4] do not fold by 3");
   });
 
   it("refuse grids that do not fold", () => {

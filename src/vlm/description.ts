@@ -64,6 +64,8 @@ const diffusionSchema = z.strictObject({
   vae: z.enum(["mean", "sample"]).default("mean"),
   /** Cells of the grid each way. Default: the tap's own. */
   pool: z.number().int().min(1).max(256).optional(),
+  /** Cells that become one token, each way, their channels side by side: fewer tokens for the language model to read. */
+  fold: z.number().int().min(1).max(16).default(1),
 });
 
 /** The question as one vector: the pooled output of a model's text encoder. For fusions that ask for it. */

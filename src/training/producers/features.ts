@@ -18,7 +18,7 @@ import {
   visionPatches,
 } from "../../models/index.js";
 import { formatDims, misuse, Tensor } from "../../tensor/index.js";
-import { resolveModel } from "../../vlm/index.js";
+import { gridTokens, resolveModel } from "../../vlm/index.js";
 import { openModel, Scope } from "../../weights/index.js";
 import type { AskedRow } from "../lines.js";
 import { defineProducer, type Production } from "../producer.js";
@@ -89,27 +89,12 @@ interface Encoder {
  * @returns [T, C k²], a row a place, row by row
  */
 export function tokensOf(grid: Tensor, side: number): Tensor {
-  const [channels, height, width] = grid.dims as [number, number, number];
+  const [, height, width] = grid.dims as [number, number, number];
   const fold = Math.max(1, height / side);
   if (grid.dims.length !== 3 || !Number.isInteger(fold) || (width !== height && fold !== 1)) {
     throw misuse("SHAPE", `Features ${formatDims(grid.dims)} do not fold into a grid of ${side} x ${side}.`);
   }
-  const values = grid.toFloat32();
-  const [rows, columns] = [height / fold, width / fold];
-  const tokens = new Float32Array(values.length);
-  let at = 0;
-  for (let y = 0; y < rows; y++) {
-    for (let x = 0; x < columns; x++) {
-      for (let c = 0; c < channels; c++) {
-        for (let dy = 0; dy < fold; dy++) {
-          for (let dx = 0; dx < fold; dx++) {
-            tokens[at++] = values[(c * height + y * fold + dy) * width + x * fold + dx]!;
-          }
-        }
-      }
-    }
-  }
-  return Tensor.f32([rows * columns, channels * fold * fold], tokens);
+  return gridTokens(grid, fold);
 }
 
 const device = { device: "cpu", memory: "fast", threads: 1, host: "here" } as const;

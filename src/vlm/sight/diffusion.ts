@@ -15,20 +15,21 @@ import {
 } from "../../diffusion/index.js";
 import type { CallOptions } from "../../engine/index.js";
 import { normMap } from "../../image/index.js";
-import { misuse, Tensor } from "../../tensor/index.js";
+import { misuse, type Tensor } from "../../tensor/index.js";
 import type { EncoderDescription } from "../description.js";
 import type { OpenEncoder, Told } from "./encoders.js";
 import type { Picture } from "./sight.js";
+import { gridTokens } from "./tokens.js";
 
 /** Features of recent pictures: so much without texts, and as much with texts. */
 const memoryBytes = 64 * 2 ** 20;
 
-/** @throws misuse UNKNOWN_TAP when the tap is no grid of features */
+/** @throws misuse UNKNOWN_TAP when the tap is no grid of features, FOLD when the grid does not fold so */
 export async function diffusionEncoder(
   eye: DiffusionEncoder,
   description: Extract<EncoderDescription, { kind: "diffusion" }>,
 ): Promise<OpenEncoder> {
-  const { tap, timestep, part, fit, size, seed, ensemble, vae, pool } = description;
+  const { tap, timestep, part, fit, size, seed, ensemble, vae, pool, fold } = description;
   const [info] = (await eye.taps(size === undefined ? {} : { size })).filter(
     ({ id, short }) => id === tap.toLowerCase() || short.toLowerCase() === tap.toLowerCase(),
   );
@@ -38,7 +39,11 @@ export async function diffusionEncoder(
       `${eye.source} has no grid of features called "${tap}": \`diffsight taps\` lists them.`,
     );
   const [width, height, across] = info.dims as unknown as [number, number, number];
-  const grid = pool === undefined ? ([height, across] as const) : ([pool, pool] as const);
+  const cells = pool === undefined ? ([height, across] as const) : ([pool, pool] as const);
+  if (cells.some((side) => side % fold !== 0)) {
+    throw misuse("FOLD", `${tap} has ${cells.join(" x ")} cells, which do not fold by ${fold}.`);
+  }
+  const grid = [cells[0] / fold, cells[1] / fold] as const;
   const timesteps = [timestep].flat();
   const geometry = { ...(size !== undefined && { size }), fit, seed, vae };
   const heardBy = ({ textLayers = description.textLayers }: Told) => textLayers;
@@ -76,9 +81,10 @@ export async function diffusionEncoder(
   };
 
   return {
-    shape: { tokens: grid[0] * grid[1], width, grid },
+    shape: { tokens: grid[0] * grid[1], width: width * fold ** 2, grid },
     async see(picture, told, call = {}) {
-      return tokensOfGrid(average(await seen(part, picture, told, call)));
+      const tokens = gridTokens(average(await seen(part, picture, told, call)), fold);
+      return tokens.reshape([1, ...tokens.dims]);
     },
     async look(picture, told, call = {}) {
       const { prompt } = told;
@@ -99,14 +105,3 @@ export async function diffusionEncoder(
 }
 
 const raw = ({ image }: Picture) => ({ ...image, channels: 3 as const });
-
-/** [C, H, W] -> [1, H W, C] */
-function tokensOfGrid(grid: Tensor): Tensor {
-  const [channels, height, width] = grid.dims as [number, number, number];
-  const places = height * width;
-  const values = grid.toFloat32();
-  const tokens = new Float32Array(values.length);
-  for (let c = 0; c < channels; c++)
-    for (let i = 0; i < places; i++) tokens[i * channels + c] = values[c * places + i]!;
-  return Tensor.f32([1, places, channels], tokens);
-}
