@@ -46,16 +46,20 @@ export function modelFlags(command: Command, kind = "a diffusers pipeline"): Com
   command
     .optionsGroup("Model:")
     .option("-m, --model <path|id>", `folder of ${kind}, or its id on the hub (default: the embedded one)`);
-  return sourceFlags(command)
+  return computingFlags(sourceFlags(command)).addOption(
+    new Option("--dtype <type>", "numbers to compute in: f32 for now, whatever the weights are stored in")
+      .choices(["auto", "f32", "f16", "bf16"])
+      .default("auto"),
+  );
+}
+
+/** --device, --memory, --threads. */
+export function computingFlags(command: Command): Command {
+  return command
     .optionsGroup("Computing:")
     .addOption(
       new Option("--device <name>", "where to compute")
         .choices(["auto", "cpu", "webgpu", "cuda"])
-        .default("auto"),
-    )
-    .addOption(
-      new Option("--dtype <type>", "numbers to compute in: f32 for now, whatever the weights are stored in")
-        .choices(["auto", "f32", "f16", "bf16"])
         .default("auto"),
     )
     .addOption(

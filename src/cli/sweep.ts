@@ -1,14 +1,12 @@
 /** @file `diffsight sweep`: variants of a recipe, each trained with several seeds, judged and held against each other. */
 
-import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename, extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { OpenPlan, SweepEvent, SweepOutcome } from "../evaluation/index.js";
-import { type DiffsightError, misuse } from "../tensor/index.js";
 import { examples, list, outputFlags, wholeNumber } from "./flags.js";
 import { publish } from "./probe/publish.js";
+import { checkThreads, recipePath, resumable } from "./recipe-files.js";
 import { recipeProgress } from "./recipe-progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
 
@@ -21,12 +19,6 @@ interface SweepFlags extends OutputFlags {
   threads: number;
   json?: boolean;
 }
-
-/** Plans that come with the package, by name. */
-const plansFolder = fileURLToPath(new URL("../../recipes", import.meta.url));
-
-/** Milliseconds that a step, and the checkpoint after Ctrl-C, may take. */
-const patience = 120_000;
 
 export function define(command: Command, shell: Shell): void {
   command
@@ -61,10 +53,9 @@ export function define(command: Command, shell: Shell): void {
 async function sweep(name: string, flags: SweepFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
   const { threads, json, only, seeds } = flags;
-  if (threads < 1 || threads > 1024)
-    throw misuse("THREADS", `--threads goes from 1 to 1024, not ${threads}.`);
+  checkThreads(threads);
   const evaluation = await import("../evaluation/index.js");
-  const opened = await evaluation.openPlan(pathOf(name));
+  const opened = await evaluation.openPlan(recipePath(name));
   const out = flags.out ?? join("runs", opened.plan.name);
   const common = { out, threads, tuning: !flags.test, only, seeds };
   if (flags.plan) {
@@ -77,30 +68,20 @@ async function sweep(name: string, flags: SweepFlags, shell: Shell): Promise<voi
   // What is wrong with any variant is said before the first is trained.
   evaluation.expandPlan(opened, { only, seeds });
   await shell.checkWritable(out, { folder: true });
-  shell.grace = patience;
   const progress = sweepProgress(shell, flags);
   const write = (outcomes: readonly SweepOutcome[], show: boolean) =>
     report(opened, outcomes, { ...flags, out, show }, shell);
-  try {
-    const outcomes = await evaluation.runSweep(opened, {
-      ...common,
-      signal: shell.signal,
-      onEvent: progress.event,
-      onOutcome: (finished) => write(finished, false),
-    });
-    progress.end();
+  await resumable(shell, async () => {
+    const outcomes = await evaluation
+      .runSweep(opened, {
+        ...common,
+        signal: shell.signal,
+        onEvent: progress.event,
+        onOutcome: (finished) => write(finished, false),
+      })
+      .finally(progress.end);
     await write(outcomes, true);
-  } catch (error) {
-    progress.end();
-    if ((error as DiffsightError).code !== "ABORTED") throw error;
-    shell.note("Everything is saved: call it again to go on.");
-  }
-}
-
-function pathOf(name: string): string {
-  const own = join(plansFolder, `${name}.json`);
-  const isNamed = !existsSync(name) && extname(name) === "" && basename(name) === name && existsSync(own);
-  return isNamed ? own : name;
+  });
 }
 
 /** Writes the page after each run; says so after the last. */

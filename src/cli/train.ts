@@ -1,15 +1,13 @@
 /** @file `diffsight train`: a recipe from its first stage to its last, or on from where it was. */
 
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { basename, extname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, relative } from "node:path";
 import type { Command } from "commander";
-import { type DiffsightError, failure, misuse } from "../tensor/index.js";
 import type { Recipe, StageEstimate, StageSummary } from "../training/index.js";
 import { examples, outputFlags, wholeNumber } from "./flags.js";
 import { formatBytes, formatDuration } from "./progress.js";
+import { checkThreads, readRecipe, resumable } from "./recipe-files.js";
 import { recipeProgress } from "./recipe-progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
 
@@ -19,12 +17,6 @@ interface TrainFlags extends OutputFlags {
   threads: number;
   json?: boolean;
 }
-
-/** Recipes that come with the package, by name. */
-const recipesFolder = fileURLToPath(new URL("../../recipes", import.meta.url));
-
-/** Milliseconds that a step, and the checkpoint after Ctrl-C, may take. */
-const patience = 120_000;
 
 export function define(command: Command, shell: Shell): void {
   command
@@ -51,8 +43,7 @@ export function define(command: Command, shell: Shell): void {
 async function train(name: string, flags: TrainFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
   const { threads, json, plan } = flags;
-  if (threads < 1 || threads > 1024)
-    throw misuse("THREADS", `--threads goes from 1 to 1024, not ${threads}.`);
+  checkThreads(threads);
   const training = await import("../training/index.js");
   const recipe = training.parseRecipe(await readRecipe(name));
   const out = flags.out ?? join("runs", recipe.name);
@@ -67,35 +58,13 @@ async function train(name: string, flags: TrainFlags, shell: Shell): Promise<voi
       : printPlan(estimates, shell);
   }
   await shell.checkWritable(out, { folder: true });
-  shell.grace = patience;
   const report = recipeProgress(shell, flags);
-  let summaries: StageSummary[];
-  try {
-    summaries = await training.runRecipe(recipe, {
-      out,
-      threads,
-      signal: shell.signal,
-      onEvent: report.event,
-    });
-  } catch (error) {
-    report.end();
-    if ((error as DiffsightError).code !== "ABORTED") throw error;
-    shell.note(`Everything is saved: call it again to go on.`);
-    return;
-  }
-  report.end();
-  if (json) shell.json({ recipe: recipe.name, out, stages: summaries });
-  else printSummaries(recipe, summaries, shell);
-}
-
-async function readRecipe(name: string): Promise<string> {
-  const own = join(recipesFolder, `${name}.json`);
-  const path =
-    !existsSync(name) && extname(name) === "" && basename(name) === name && existsSync(own) ? own : name;
-  return readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    const what =
-      cause.code === "ENOENT" ? "there is no such file, and no recipe of that name" : cause.message;
-    throw failure("FILE_MISSING", `${name} cannot be read: ${what}.`, cause);
+  await resumable(shell, async () => {
+    const stages = await training
+      .runRecipe(recipe, { out, threads, signal: shell.signal, onEvent: report.event })
+      .finally(report.end);
+    if (json) shell.json({ recipe: recipe.name, out, stages });
+    else printSummaries(recipe, stages, shell);
   });
 }
 

@@ -1,10 +1,12 @@
 /** @file CLIP-blind pairs: pictures that CLIP takes for the same although they differ. */
 
 import { readFile } from "node:fs/promises";
+import { relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Store } from "../data/index.js";
 import type { Pattern } from "../diorama/index.js";
 import { misuse, type Tensor } from "../tensor/index.js";
-import { askedSchema } from "../training/index.js";
+import { askedSchema, featureColumn } from "../training/index.js";
 import { cosine } from "./similarity.js";
 
 export interface BlindPair {
@@ -68,7 +70,7 @@ export function blindPairs(
 /**
  * Which twins of a store a CLIP is blind to.
  * @param pictures two rows a pair, one after the other
- * @param embedded the pictures' embeddings in the column "features", row by row
+ * @param embedded the pictures' embeddings row by row
  */
 export function twinsBlindTo(pictures: Store, embedded: Store, options?: BlindOptions): BlindPair[] {
   const bytesOf = (row: number) => pictures.row("rgb", row).data as Uint8Array;
@@ -78,7 +80,7 @@ export function twinsBlindTo(pictures: Store, embedded: Store, options?: BlindOp
     return {
       pair: pair!,
       pattern: questions[0]!.pattern,
-      embeddings: [embedded.row("features", one), embedded.row("features", other)] as const,
+      embeddings: [embedded.row(featureColumn, one), embedded.row(featureColumn, other)] as const,
       pictures: [bytesOf(one), bytesOf(other)] as const,
     };
   });
@@ -98,4 +100,24 @@ export async function frozenBlind(
   const file = new URL("../../assets/diorama/blind.json", import.meta.url);
   const frozen = JSON.parse(await readFile(file, "utf8")) as FrozenBlind;
   return Object.fromEntries(Object.entries(frozen[split]).map(([pattern, { pairs }]) => [pattern, pairs]));
+}
+
+const ownClip = fileURLToPath(new URL("../../assets/micro/clip", import.meta.url));
+
+/** With fewer pairs of a pattern it is a trial run, to which no others are added. */
+const fewPairs = 100;
+
+/**
+ * Twins that are judged beside the first ones of each pattern, because the package's CLIP is blind to them; none of
+ * another CLIP, and none in a trial run.
+ * @param clip the folder of the CLIP whose blindness counts
+ * @param pairs twins of each pattern
+ */
+export async function moreBlind(
+  clip: string | undefined,
+  pairs: number,
+  tuning: boolean,
+): Promise<Awaited<ReturnType<typeof frozenBlind>> | undefined> {
+  if (clip === undefined || relative(resolve(clip), ownClip) !== "" || pairs < fewPairs) return undefined;
+  return frozenBlind(tuning ? "validation" : "test");
 }

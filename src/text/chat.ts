@@ -11,6 +11,15 @@ export interface Turn {
 /** Stands for a picture in the text of a turn. */
 export const imageMark = "<image>";
 
+/**
+ * The question in what a user says, as diffusion is told it: without the places of pictures, and up to the first question
+ * mark. What follows, such as options or how to answer, is for the language model alone.
+ */
+export function questionIn(text: string): string {
+  const words = text.replaceAll(imageMark, " ").replace(/\s+/g, " ").trim();
+  return /^.*?[?？؟]/.exec(words)?.[0] ?? words;
+}
+
 /** How conversations are written for a language model. */
 export interface ChatTemplate {
   readonly name: string;

@@ -7,6 +7,7 @@ export {
   chatTemplateNames,
   imageMark,
   imagesFirst,
+  questionIn,
   type Turn,
 } from "./chat.js";
 export * from "./clip-files.js";

@@ -2,7 +2,7 @@
 
 export * from "./curve.js";
 export { estimateStage, type StageEstimate } from "./estimate.js";
-export { type AskedRow, askedSchema, type Question, sceneSchema } from "./lines.js";
+export { type AskedRow, askedSchema, askedText, type Question, sceneSchema } from "./lines.js";
 export { modelFolder } from "./make-export.js";
 export * from "./order.js";
 export * from "./producer.js";
@@ -31,6 +31,7 @@ export {
   type StageResult,
 } from "./stages.js";
 export { partSize, planTraining, StepProgram, type TrainingPlan } from "./step-program.js";
+export { featureColumn } from "./subjects.js";
 export * from "./task.js";
 export { checkPictures, picturesOf, roles, stacked } from "./tasks/pictures.js";
 export * from "./train.js";

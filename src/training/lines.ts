@@ -12,6 +12,10 @@ const questionSchema = z.object({
 /** A question with two options, of which `answer` is right. */
 export type Question = z.infer<typeof questionSchema>;
 
+/** How a question is asked that names its options, or none: "which way? left or right?" */
+export const askedText = (question: string, options: readonly string[]): string =>
+  options.length === 0 ? question : `${question} ${options.join(" or ")}?`;
+
 /** The line of a row of features; rows of one pair are twins. */
 export const askedSchema = z.object({
   questions: z.array(questionSchema),

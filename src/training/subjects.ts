@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { hashBytes, type Store } from "../data/index.js";
 import { decodeImage, type RgbImage } from "../image/index.js";
 import { failure } from "../tensor/index.js";
-import { imageMark } from "../text/index.js";
+import { questionIn } from "../text/index.js";
 import {
   type ConversationLine,
   conversationSchema,
@@ -34,8 +34,7 @@ export function subjectOf(store: Store, row: number): Subject {
     return { kind: "scene", line, pictures: [`${row}`], questions, captions: line.captions };
   }
   const line = conversationSchema.parse(store.line(row));
-  const withoutMarks = (text: string) => text.replaceAll(imageMark, " ").replace(/\s+/g, " ").trim();
-  const questions = line.turns.filter(({ role }) => role === "user").map(({ text }) => withoutMarks(text));
+  const questions = line.turns.filter(({ role }) => role === "user").map(({ text }) => questionIn(text));
   // Where a row names no caption, what is answered first is one: so it is in LLaVA's first stage.
   const caption = line.caption ?? line.turns[1]?.text;
   return {
@@ -74,6 +73,9 @@ export async function pictureOf(store: Store, row: number, image: number): Promi
     );
   return decodeImage(bytes, { name: path });
 }
+
+/** Where stores of features hold tokens of one kind. */
+export const featureColumn = "features";
 
 /** A row of features: of which picture, told which of its questions. */
 export interface PlannedFeature {

@@ -1,5 +1,6 @@
 /** @file `diffsight.json`: what a folder's vision-language model is made of. */
 
+import { resolve } from "node:path";
 import { z } from "zod";
 import { defaultTap, parts } from "../diffusion/index.js";
 import { fits } from "../image/index.js";
@@ -148,15 +149,20 @@ export async function writeDescription(folder: string, description: VlmDescripti
   await writeFileAtomic(`${folder}/${descriptionFile}`, `${text}\n`);
 }
 
+const isRelative = (reference: string) => /^\.\.?(\/|$)/.test(reference);
+
 /** Where a model that a description names is to be opened: what `openModel` takes. */
 export function resolveModel(
   reference: ModelReference,
   folder: string,
 ): { source: string; revision: string | undefined } {
   if (typeof reference !== "string") return { source: reference.id, revision: reference.revision };
-  const isRelative = /^\.\.?(\/|$)/.test(reference);
-  return { source: isRelative ? `${folder}/${reference}` : reference, revision: undefined };
+  return { source: isRelative(reference) ? `${folder}/${reference}` : reference, revision: undefined };
 }
+
+/** A relative path as one from the root, so that what names it can lie elsewhere. */
+export const absoluteModel = (reference: ModelReference, folder: string): ModelReference =>
+  typeof reference === "string" && isRelative(reference) ? resolve(folder, reference) : reference;
 
 /** The form of `diffsight.json` as JSON Schema (2020-12), for editors and for other programs. */
 export function descriptionJsonSchema(): object {

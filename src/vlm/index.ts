@@ -13,6 +13,7 @@ export {
   conditionOn,
 } from "./conditioning.js";
 export {
+  absoluteModel,
   descriptionFile,
   descriptionJsonSchema,
   type EncoderDescription,

@@ -11,6 +11,7 @@ import {
   imageMark,
   imageTokenIndex,
   labelConversation,
+  questionIn,
   TextStream,
   type Turn,
 } from "../text/index.js";
@@ -163,7 +164,7 @@ export class VisionLanguageModel {
 
   /** What each diffusion encoder is told when this is asked; nothing of a model without one. */
   told(question: string, steer: SteerOptions = {}): DiffusionTold[] {
-    return this.#parts.sight.told({ ...steer, question: withoutMarks(question) });
+    return this.#parts.sight.told({ ...steer, question: questionIn(question) });
   }
 
   /** What of the steer changes what is seen of a picture: equal keys are seen alike. */
@@ -181,7 +182,7 @@ export class VisionLanguageModel {
     { signal, ...steer }: SteerOptions & CallOptions = {},
   ): Promise<DiffusionLook[][]> {
     const list = (Array.isArray(images) ? images : [images]) as readonly ImageInput[];
-    const told = { ...steer, question: withoutMarks(question) };
+    const told = { ...steer, question: questionIn(question) };
     const looks: DiffusionLook[][] = [];
     for (const image of list)
       looks.push(await this.#parts.sight.looks(await pictureOf(image), told, { signal }));
@@ -223,7 +224,7 @@ export class VisionLanguageModel {
     const [first, last] = [ids.indexOf(imageTokenIndex), ids.lastIndexOf(imageTokenIndex) + 1];
     if (last === 0) return language.read([ids], call);
     const pictures = await Promise.all(images.map(pictureOf));
-    const question = withoutMarks(turns.filter(({ role }) => role === "user").at(-1)?.text ?? "");
+    const question = questionIn(turns.filter(({ role }) => role === "user").at(-1)?.text ?? "");
     const steer: Steer = { question, caption, diffusion };
     const key = `${ids.slice(0, last).join()} ${pictures.map((one) => one.key).join()} ${sight.steered(steer)}`;
     const before = await this.#recall(key, async () => {
@@ -275,11 +276,6 @@ function checkImages(turns: readonly Turn[], images: number): void {
   const named = turns.reduce((sum, { text }) => sum + text.split(imageMark).length - 1, 0);
   if (named !== images)
     throw misuse("IMAGES", `${images} pictures were given, ${named} are named in the text.`);
-}
-
-/** A question as diffusion is told it: without the places of pictures. */
-function withoutMarks(text: string): string {
-  return text.replaceAll(imageMark, " ").replace(/\s+/g, " ").trim();
 }
 
 async function pictureOf(input: ImageInput): Promise<Picture> {

@@ -4,7 +4,16 @@ import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { LeakageRequest, MeasuredModel } from "../../evaluation/index.js";
 import { misuse } from "../../tensor/index.js";
-import { examples, list, type ModelFlags, outputFlags, realNumber, repeated, wholeNumber } from "../flags.js";
+import {
+  computingFlags,
+  examples,
+  list,
+  type ModelFlags,
+  outputFlags,
+  realNumber,
+  repeated,
+  wholeNumber,
+} from "../flags.js";
 import type { Shell } from "../shell.js";
 import { version } from "../version.js";
 import { publish } from "./publish.js";
@@ -65,19 +74,8 @@ export function define(command: Command, shell: Shell): void {
     .addOption(
       new Option("--test", "judge by the frozen test's scenes: once nothing is to be chosen any more"),
     )
-    .option("--seed <n>", "of who gets whose caption", wholeNumber, 0)
-    .optionsGroup("Computing:")
-    .addOption(
-      new Option("--device <name>", "where to compute")
-        .choices(["auto", "cpu", "webgpu", "cuda"])
-        .default("auto"),
-    )
-    .addOption(
-      new Option("--memory <preset>", "as for other verbs")
-        .choices(["auto", "fast", "mmap", "low"])
-        .default("auto"),
-    )
-    .option("--threads <n>", "threads of the CPU (default: all)", wholeNumber);
+    .option("--seed <n>", "of who gets whose caption", wholeNumber, 0);
+  computingFlags(command);
   outputFlags(command, { json: "print the numbers as JSON" });
   examples(
     command,

@@ -113,9 +113,6 @@ function shortened(steps: number): NonNullable<ProbePlan["settings"]> {
   return { steps, schedule: { kind: "cosine", warmup, hold: 0, to: 0 } };
 }
 
-/** With fewer pairs it is a trial run, to which no others are added. */
-const fewPairs = 100;
-
 /** The ways of seeing that the flags ask for. */
 function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePlan {
   const { model = embeddedFolder, scenes, pairs, seeds, tuning = false } = flags;
@@ -163,11 +160,9 @@ async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
   await shell.checkWritable(out, { folder: true });
   const plan = planOf(flags, clips);
   const progress = recipeProgress(shell, flags);
-  // The package's CLIP has a list of pairs that it is blind to.
-  const isOwn = clips[0]?.[1] === ownClips[0]![1];
-  const blind = isOwn ? await evaluation.frozenBlind(flags.tuning ? "validation" : "test") : undefined;
+  const blind = await evaluation.moreBlind(clips[0]?.[1], pairs, flags.tuning ?? false);
   const findings = await evaluation
-    .runProbes(blind && pairs >= fewPairs ? { ...plan, blind } : plan, {
+    .runProbes(blind ? { ...plan, blind } : plan, {
       out,
       threads,
       signal: shell.signal,

@@ -5,13 +5,21 @@
  */
 
 import { Store } from "../../data/index.js";
-import { twinPatterns } from "../../diorama/index.js";
 import { type Recipe, type RunOptions, runRecipe } from "../../training/index.js";
 import type { VlmDescription } from "../../vlm/index.js";
 import { readDescription } from "../../vlm/index.js";
 import { openModel } from "../../weights/index.js";
-import { type BlindPair, frozenBlind, twinsBlindTo } from "../blind.js";
-import { type Judged, judged, type ProbeScenes, recipeOf, sceneStages } from "../probe/plan.js";
+import { moreBlind } from "../blind.js";
+import {
+  blindStages,
+  type Judged,
+  type JudgedTwins,
+  judged,
+  judgedTwins,
+  type ProbeScenes,
+  recipeOf,
+  sceneStages,
+} from "../probe/plan.js";
 import type { Answer } from "../probe/probe.js";
 import { answeredSchema, neither } from "./producer.js";
 import { judgeRegistry } from "./registry.js";
@@ -30,22 +38,14 @@ export interface JudgeOptions {
   tuning: boolean;
   /** Folder of the CLIP whose blindness counts. */
   clip?: string | undefined;
-  /** Whether `clip` is the package's own, of which more blind twins are known. */
-  isOwnClip?: boolean;
   /** Whether questions name their two options. */
   options: boolean;
 }
 
 /** What a model answered. */
-export interface Judgement {
+export interface Judgement extends JudgedTwins {
   answers: Record<Judged, SpokenAnswer[]>;
-  /** Pairs below this number are the first ones of each pattern, others were chosen for being blind. */
-  firstTwins: number;
-  /** Every pair of twins held against the CLIP; none without one. */
-  blind: BlindPair[];
 }
-
-const embeddings = "embeddings-twins";
 
 /**
  * Stages of everything that answers are made from.
@@ -54,9 +54,9 @@ const embeddings = "embeddings-twins";
 export async function judgedStages(
   description: Pick<VlmDescription, "encoders">,
   folder: string,
-  { scenes, tuning, clip, isOwnClip = false }: JudgeOptions,
+  { scenes, tuning, clip }: JudgeOptions,
 ): Promise<object[]> {
-  const blind = isOwnClip ? await frozenBlind(tuning ? "validation" : "test") : undefined;
+  const blind = await moreBlind(clip, scenes.twins, tuning);
   const pictures = sceneStages({ scenes, tuning, ...(blind && { blind }) }).filter(({ name }) =>
     judged.some((set) => name === `scenes-${set}`),
   );
@@ -75,10 +75,7 @@ export async function judgedStages(
         : []),
     ]),
   );
-  const embedded = clip
-    ? [features(embeddings, "twins", { encoder: "clip", model: clip, layer: "embedding" })]
-    : [];
-  return [...pictures, ...seen, ...embedded];
+  return [...pictures, ...seen, ...blindStages(clip)];
 }
 
 function answerStages(
@@ -121,18 +118,13 @@ export async function judge(model: string, options: JudgeOptions, run: RunOption
   const recipe = await judgingRecipe(model, options);
   const made = await runRecipe(recipe, { ...run, registry: judgeRegistry });
   const folders = new Map(made.map(({ name, folder }) => [name, folder]));
-  const open = (name: string) => Store.open(folders.get(name)!);
   const answers = Object.fromEntries(
     judged.map((set) => {
-      using store = open(`answers-${set}`);
+      using store = Store.open(folders.get(`answers-${set}`)!);
       return [set, readAnswers(store)];
     }),
   ) as Record<Judged, SpokenAnswer[]>;
-  const firstTwins = options.scenes.twins * twinPatterns(options.tuning ? "validation" : "test").length;
-  if (!options.clip) return { answers, firstTwins, blind: [] };
-  using pictures = open("scenes-twins");
-  using embedded = open(embeddings);
-  return { answers, firstTwins, blind: twinsBlindTo(pictures, embedded) };
+  return { answers, ...judgedTwins(options.scenes.twins, options.tuning, folders) };
 }
 
 /** All answers of a store that the producer `answers` has made. */

@@ -5,32 +5,20 @@
 
 import type { Engine, Program } from "../../engine/index.js";
 import { input, reshape } from "../../graph/index.js";
-import { misuse, type Tensor } from "../../tensor/index.js";
-import {
-  type ChatTemplate,
-  type ChatTemplateContents,
-  chatTemplate,
-  chatTemplateFiles,
-  encodeWithImages,
-  imageMark,
-  imageTokenIndex,
-  labelConversation,
-  readChatTemplate,
-  readTokenizer,
-  type Tokenizer,
-  type TokenizerContents,
-  tokenizerFiles,
-} from "../../text/index.js";
-import type { Question } from "../../training/index.js";
+import type { Tensor } from "../../tensor/index.js";
+import { encodeWithImages, imageMark, imageTokenIndex, labelConversation } from "../../text/index.js";
+import { askedText, type Question } from "../../training/index.js";
 import {
   type Context,
   EncoderOpener,
   LanguageModel,
   planSight,
   readDescription,
+  readTexts,
   resolveModel,
   type StreamShape,
   spliceParts,
+  type Texts,
   type VlmDescription,
 } from "../../vlm/index.js";
 import { type ModelFolder, openModel, Scope } from "../../weights/index.js";
@@ -66,8 +54,7 @@ interface Prompt {
 export class Speaker {
   private constructor(
     readonly language: LanguageModel,
-    readonly tokenizer: Tokenizer,
-    readonly template: ChatTemplate,
+    readonly texts: Texts,
     readonly sight: Program,
     readonly namesOptions: boolean,
   ) {}
@@ -91,8 +78,7 @@ export class Speaker {
     const rows = reshape(plan.rows(w, Object.fromEntries(streams)), [plan.tokens, width]);
     return new Speaker(
       language,
-      await tokenizerOf(own),
-      await templateOf(own, description.template),
+      await readTexts(own, description.template),
       engine.compile({ rows }),
       options,
     );
@@ -172,8 +158,8 @@ export class Speaker {
   }
 
   #prompt({ question, options }: Seen["questions"][number]): Prompt {
-    const { tokenizer, template } = this;
-    const asked = this.namesOptions ? `${question} ${options.join(" or ")}?` : question;
+    const { tokenizer, template } = this.texts;
+    const asked = askedText(question, this.namesOptions ? options : []);
     const turn = { role: "user", text: `${imageMark}\n${asked}` } as const;
     const ids = encodeWithImages(tokenizer, template.render([turn]));
     const answers = options.map((text) => {
@@ -201,20 +187,4 @@ async function shapesOf(
   } finally {
     await opener.release();
   }
-}
-
-async function tokenizerOf(folder: ModelFolder): Promise<Tokenizer> {
-  const contents: Record<string, Uint8Array> = {};
-  for (const file of tokenizerFiles) if (await folder.has(file)) contents[file] = await folder.bytes(file);
-  return readTokenizer(contents as TokenizerContents);
-}
-
-/** @param name as descriptions name it: `chat` is the language model's own */
-async function templateOf(folder: ModelFolder, name: string): Promise<ChatTemplate> {
-  if (name !== "chat") return chatTemplate(name);
-  const texts: Record<string, string> = {};
-  for (const file of chatTemplateFiles) if (await folder.has(file)) texts[file] = await folder.text(file);
-  const own = await readChatTemplate(texts as ChatTemplateContents);
-  if (own) return own;
-  throw misuse("TEMPLATE", `${folder.source} has no chat template.`);
 }

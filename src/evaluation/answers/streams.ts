@@ -3,12 +3,12 @@
  * tokens out of them. Encoders run once a picture or a question, whatever models look through them.
  */
 
-import { resolve } from "node:path";
 import type { z } from "zod";
 import type { Store } from "../../data/index.js";
-import { Tensor } from "../../tensor/index.js";
-import type { featuresSchema } from "../../training/index.js";
-import type { Conditioning, EncoderDescription } from "../../vlm/index.js";
+import { guide } from "../../diffusion/index.js";
+import type { Tensor } from "../../tensor/index.js";
+import { featureColumn, type featuresSchema } from "../../training/index.js";
+import { absoluteModel, type Conditioning, type EncoderDescription } from "../../vlm/index.js";
 
 type Features = z.input<typeof featuresSchema>;
 
@@ -17,15 +17,13 @@ export type StoredText = "question" | "caption" | "pseudo-caption";
 
 /** What an encoder gives, as a stage of data makes it. */
 export function featuresOf(encoder: EncoderDescription, folder: string, prompt?: StoredText): Features {
-  const { model } = encoder;
-  const isRelative = typeof model === "string" && /^\.\.?(\/|$)/.test(model);
   // Neither what it is told when nor what is done with its tokens changes them.
   const {
     conditioning: _,
     projector: __,
     ...seeing
   } = { conditioning: undefined, projector: undefined, ...encoder };
-  const as = { ...seeing, model: isRelative ? resolve(folder, model) : model };
+  const as = { ...seeing, model: absoluteModel(encoder.model, folder) };
   return { encoder: "described", as, ...(prompt && { prompt }) } as Features;
 }
 
@@ -73,9 +71,6 @@ export function streamOf(
   return { plain, question, guidance };
 }
 
-/** Where stores of features hold them. */
-export const featureColumn = "features";
-
 /**
  * What an encoder gives of a picture, told a question: f_u + s (f_c - f_u).
  * @param row of the picture
@@ -86,10 +81,5 @@ export function tokensAt({ plain, question, guidance }: EncoderStream, row: numb
   const seen = (question ?? plain).row(featureColumn, question ? told : row).to("f32");
   const dims = [1, ...seen.dims];
   if (!question || guidance === undefined) return seen.reshape(dims);
-  const unconditional = plain.row(featureColumn, row).toFloat32();
-  const conditional = seen.toFloat32();
-  return Tensor.f32(
-    dims,
-    unconditional.map((u, i) => u + guidance * (conditional[i]! - u)),
-  );
+  return guide(plain.row(featureColumn, row), seen, guidance).reshape(dims);
 }

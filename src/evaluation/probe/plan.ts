@@ -76,12 +76,8 @@ export interface ProbeOutcome {
 }
 
 /** What a comparison found. */
-export interface ProbeFindings {
+export interface ProbeFindings extends JudgedTwins {
   outcomes: ProbeOutcome[];
-  /** Pairs below this number are the first ones of each pattern, others were chosen for being blind. */
-  firstTwins: number;
-  /** Every pair of twins held against the plan's first CLIP; none without one. */
-  blind: BlindPair[];
   /** Of every way that sees. */
   statistics: FeatureStatistics[];
   alike: Alikeness;
@@ -125,16 +121,21 @@ function featureStages({ features }: ProbePlan) {
   );
 }
 
-/** The embeddings by which the plan's first CLIP tells twins apart, or does not. */
+/** The embeddings by which a CLIP tells twins apart, or does not. */
 const embeddings = "embeddings-twins";
 
-function blindStages({ features }: ProbePlan) {
-  const clip = Object.values(features).find(({ encoder }) => encoder === "clip");
-  if (clip?.encoder !== "clip") return [];
-  const config = { encoder: "clip", model: clip.model, layer: "embedding" };
+/** @param clip a CLIP's folder; without one there is no stage */
+export function blindStages(clip: string | undefined): object[] {
+  if (clip === undefined) return [];
+  const config = { encoder: "clip", model: clip, layer: "embedding" };
   return [
     { name: embeddings, kind: "data", producer: "features", config, data: { pictures: "scenes-twins" } },
   ];
+}
+
+function firstClip({ features }: ProbePlan): string | undefined {
+  const clip = Object.values(features).find(({ encoder }) => encoder === "clip");
+  return clip?.encoder === "clip" ? clip.model : undefined;
 }
 
 interface Head {
@@ -186,7 +187,7 @@ export const recipeOf = (stages: readonly object[]): Recipe =>
 export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<ProbeFindings> {
   if (Object.keys(plan.features).length === 0) throw misuse("PROBE", "No features are named.");
   const registry = probeRegistry;
-  const data = [...sceneStages(plan), ...featureStages(plan), ...blindStages(plan)];
+  const data = [...sceneStages(plan), ...featureStages(plan), ...blindStages(firstClip(plan))];
   const made = await runRecipe(recipeOf(data), { ...options, registry });
 
   // The columns are known now, and so are the heads.
@@ -208,22 +209,35 @@ export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<P
   );
   const outcomes: ProbeOutcome[] = [];
   for (const one of all) outcomes.push(await judge(one, trained.get(one.stage)!, open, options.threads));
-  const first = plan.scenes?.twins ?? defaultScenes.twins;
-  const firstTwins = first * twinPatterns(plan.tuning ? "validation" : "test").length;
-  return {
-    outcomes,
-    firstTwins,
-    blind: folders.has(embeddings) ? blindTwins(open) : [],
-    ...statisticsOf(plan, all, firstTwins, open),
-  };
+  const twins = judgedTwins(plan.scenes?.twins ?? defaultScenes.twins, plan.tuning ?? false, folders);
+  return { outcomes, ...twins, ...statisticsOf(plan, all, twins.firstTwins, open) };
 }
 
 type Open = (name: string) => Store;
 
-function blindTwins(open: Open): BlindPair[] {
-  using pictures = open("scenes-twins");
-  using embedded = open(embeddings);
-  return twinsBlindTo(pictures, embedded);
+/** Which pairs are the first of each pattern, and which a CLIP is blind to. */
+export interface JudgedTwins {
+  /** Pairs below this number are the first ones of each pattern, others were chosen for being blind. */
+  firstTwins: number;
+  /** Every pair of twins held against the CLIP; none without one. */
+  blind: BlindPair[];
+}
+
+/**
+ * @param pairs of each pattern
+ * @param folders of stages that are done, by name
+ */
+export function judgedTwins(
+  pairs: number,
+  tuning: boolean,
+  folders: ReadonlyMap<string, string>,
+): JudgedTwins {
+  const firstTwins = pairs * twinPatterns(tuning ? "validation" : "test").length;
+  const embedded = folders.get(embeddings);
+  if (embedded === undefined) return { firstTwins, blind: [] };
+  using pictures = Store.open(folders.get("scenes-twins")!);
+  using features = Store.open(embedded);
+  return { firstTwins, blind: twinsBlindTo(pictures, features) };
 }
 
 /** Of every way that sees, over the first pictures of the test and the first pairs of twins. */

@@ -5,7 +5,12 @@ import { dirname, extname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DiffsightError, failure, misuse } from "../../tensor/index.js";
 import { parseRecipe, type Recipe, type TrainStage } from "../../training/index.js";
-import { parseDescription, type VlmDescription } from "../../vlm/index.js";
+import {
+  absoluteModel,
+  type ModelReference,
+  parseDescription,
+  type VlmDescription,
+} from "../../vlm/index.js";
 import { withFeatures } from "./features.js";
 import { overridden, type StageJson } from "./overrides.js";
 import { parsePlan, type SweepPlan } from "./plan.js";
@@ -54,8 +59,7 @@ async function textOf(path: string): Promise<string> {
 function located(stages: readonly StageJson[], folder: string): StageJson[] {
   const place = (holder: unknown) => {
     if (typeof holder !== "object" || holder === null || !("model" in holder)) return;
-    const { model } = holder;
-    if (typeof model === "string" && /^\.\.?\//.test(model)) holder.model = resolve(folder, model);
+    holder.model = absoluteModel(holder.model as ModelReference, folder);
   };
   const changed = structuredClone(stages) as (StageJson & {
     config?: { sight?: { encoders?: Record<string, unknown> } };
@@ -69,7 +73,7 @@ function located(stages: readonly StageJson[], folder: string): StageJson[] {
 
 /** Where the CLIP lies whose blindness counts. */
 export const blindClip = ({ plan, folder }: OpenPlan): string | undefined =>
-  plan.judge.clip && (/^\.\.?\//.test(plan.judge.clip) ? resolve(folder, plan.judge.clip) : plan.judge.clip);
+  plan.judge.clip && (absoluteModel(plan.judge.clip, folder) as string);
 
 export interface Choice {
   /** Variants. Default: all. */

@@ -1,7 +1,6 @@
 /** @file A sweep: trains and judges each variant with each seed; what an earlier call has done is left as it is. */
 
-import { relative, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { resolve } from "node:path";
 import { modelFolder, type RecipeEvent, type RunOptions, runRecipe } from "../../training/index.js";
 import { type Judgement, type JudgeOptions, judge } from "../answers/judge.js";
 import { blindClip, type Choice, expandPlan, type OpenPlan, type SweepRun } from "./expand.js";
@@ -29,22 +28,10 @@ export interface SweepOptions extends Omit<RunOptions, "onEvent" | "registry">, 
   onOutcome?: (outcomes: readonly SweepOutcome[]) => Promise<void>;
 }
 
-const ownClip = fileURLToPath(new URL("../../../assets/micro/clip", import.meta.url));
-
-/** With fewer pairs it is a trial run, to which no others are added. */
-const fewPairs = 100;
-
 /** How a plan judges. */
 export function judgeOptions(opened: OpenPlan, tuning: boolean): JudgeOptions {
   const { scenes, twins, unseen, options } = opened.plan.judge;
-  const clip = blindClip(opened);
-  return {
-    scenes: { test: scenes, twins, unseen },
-    tuning,
-    options,
-    clip,
-    isOwnClip: clip !== undefined && relative(resolve(clip), ownClip) === "" && twins >= fewPairs,
-  };
+  return { scenes: { test: scenes, twins, unseen }, tuning, options, clip: blindClip(opened) };
 }
 
 /**

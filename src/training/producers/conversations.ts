@@ -26,7 +26,7 @@ const configSchema = z.strictObject({
 const namedFaults = 20;
 
 export const producer = defineProducer<z.infer<typeof configSchema>>({
-  version: 1,
+  version: 2,
   config: configSchema,
   source: ({ file }) => hashFile(file),
 

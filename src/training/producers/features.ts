@@ -22,7 +22,14 @@ import { gridTokens, resolveModel } from "../../vlm/index.js";
 import { openModel, Scope } from "../../weights/index.js";
 import type { AskedRow } from "../lines.js";
 import { defineProducer, type Production } from "../producer.js";
-import { type PlannedFeature, pictureOf, planFeatures, type Subject, subjectOf } from "../subjects.js";
+import {
+  featureColumn,
+  type PlannedFeature,
+  pictureOf,
+  planFeatures,
+  type Subject,
+  subjectOf,
+} from "../subjects.js";
 import { pictureColumn, stacked } from "../tasks/pictures.js";
 import { describedEncoder, encoderDescription, openTokenEncoder } from "../token-encoder.js";
 import { withUntrainedUnet } from "./untrained.js";
@@ -115,7 +122,10 @@ async function diffusionEncoder(config: Config<"diffusion">): Promise<Encoder> {
         { ...image, channels: 3 },
         { ...request, ...(prompt !== "" && { prompt }) },
       );
-      const seen = [...tensors].map(([name, grown]) => [names?.(name) ?? "features", tokensOf(grown, grid)]);
+      const seen = [...tensors].map(([name, grown]) => [
+        names?.(name) ?? featureColumn,
+        tokensOf(grown, grid),
+      ]);
       return Object.fromEntries(seen) as Seen;
     },
     async release() {
@@ -142,7 +152,7 @@ async function graphEncoder(
   return {
     async see(image) {
       const { features } = await program.run({ pixels: prepare(image) });
-      return { features: tokens(features!.reshape(features!.dims.slice(1))) };
+      return { [featureColumn]: tokens(features!.reshape(features!.dims.slice(1))) };
     },
     release: () => engine.dispose(),
   };

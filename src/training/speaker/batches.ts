@@ -194,7 +194,7 @@ class Batches {
         if (lost.has(place.example)) continue;
         try {
           const told = this.#told(name, row, subject, said, draw);
-          all.set(await stream.row(place, told), i * tokens * width);
+          all.set((await stream.row(place, told)).toFloat32(), i * tokens * width);
         } catch (error) {
           if (config.faulty === "error" || !isAboutPicture(error)) throw error;
           lost.add(place.example);

@@ -1,12 +1,12 @@
 /** @file What a stage that teaches to speak of pictures says, and what is found in the models that it names. */
 
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 import { z } from "zod";
 import { hashFolder } from "../../data/index.js";
 import { readLanguageConfig } from "../../models/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
-  type ModelReference,
+  absoluteModel,
   parseDescription,
   planSight,
   resolveModel,
@@ -106,7 +106,7 @@ export async function readModels(config: SpeakerTraining): Promise<SpeakerTraini
   }
   const sight = { ...description, encoders: withPaths(description.encoders, folder) };
   if (config.network) return { ...config, sight, streams, found: { hashes } };
-  const { source, revision } = resolveModel(absolute(description.language.model, folder), folder);
+  const { source, revision } = resolveModel(absoluteModel(description.language.model, folder), folder);
   const model = await openModel(source, { revision });
   hashes.language = await hashFolder(source);
   const language = { source, ...(revision && { revision }), json: await model.json("config.json") };
@@ -125,16 +125,11 @@ async function descriptionFrom(
   return { description: await readDescriptionFile(sight), folder: dirname(sight) };
 }
 
-/** A relative path as one from the root, so that a description can lie elsewhere. */
-function absolute(model: ModelReference, folder: string): ModelReference {
-  return typeof model === "string" && /^\.\.?(\/|$)/.test(model) ? resolve(folder, model) : model;
-}
-
 function withPaths(encoders: VlmDescription["encoders"], folder: string): VlmDescription["encoders"] {
   return Object.fromEntries(
     Object.entries(encoders).map(([name, encoder]) => [
       name,
-      { ...encoder, model: absolute(encoder.model, folder) },
+      { ...encoder, model: absoluteModel(encoder.model, folder) },
     ]),
   );
 }

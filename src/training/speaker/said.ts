@@ -5,7 +5,7 @@
 
 import type { TorchGenerator } from "../../tensor/index.js";
 import { imageMark, type Turn } from "../../text/index.js";
-import type { Question, SceneLine } from "../lines.js";
+import { askedText, type Question, type SceneLine } from "../lines.js";
 import type { Subject } from "../subjects.js";
 import type { SpeakerTraining } from "./config.js";
 import type { Speech } from "./language.js";
@@ -75,7 +75,7 @@ function askedOnce(
   [named, order]: readonly number[],
 ): Turn[] {
   const shown = order! < 0.5 ? options : [options[1], options[0]];
-  const text = named! < share ? `${question} ${shown.join(" or ")}?` : question;
+  const text = askedText(question, named! < share ? shown : []);
   return [
     { role: "user", text: `${before}${text}` },
     { role: "assistant", text: options[answer] },

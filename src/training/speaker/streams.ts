@@ -4,10 +4,11 @@
  */
 
 import type { Store, Stores } from "../../data/index.js";
+import { guide } from "../../diffusion/index.js";
 import type { RgbImage } from "../../image/index.js";
-import { misuse } from "../../tensor/index.js";
+import { misuse, type Tensor } from "../../tensor/index.js";
 import { type EncoderDescription, parseDescription } from "../../vlm/index.js";
-import { type FeaturePlan, planFeatures } from "../subjects.js";
+import { type FeaturePlan, featureColumn, planFeatures } from "../subjects.js";
 import { openTokenEncoder, type TokenEncoder } from "../token-encoder.js";
 import type { SpeakerTraining } from "./config.js";
 
@@ -32,7 +33,7 @@ export interface Place {
 
 /** Where an encoder's tokens [tokens, width] come from. */
 interface Source {
-  tokens(place: Place, told: Told | undefined): Promise<Float32Array> | Float32Array;
+  tokens(place: Place, told: Told | undefined): Promise<Tensor> | Tensor;
   release(): Promise<void>;
 }
 
@@ -42,14 +43,15 @@ export class Stream {
     readonly source: Source,
   ) {}
 
-  async row(place: Place, told: Told | undefined): Promise<Float32Array> {
+  /** [tokens, width] */
+  async row(place: Place, told: Told | undefined): Promise<Tensor> {
     const { encoder, source } = this;
     if (!told || (encoder.kind === "diffusion" && told.guidance === 0))
       return source.tokens(place, undefined);
     const conditional = await source.tokens(place, told);
     if (encoder.kind !== "diffusion" || encoder.part !== "guided") return conditional;
     const unconditional = await source.tokens(place, undefined);
-    return unconditional.map((u, i) => u + told.guidance * (conditional[i]! - u));
+    return guide(unconditional, conditional, told.guidance);
   }
 }
 
@@ -100,8 +102,6 @@ function storesOf(data: Stores, name: string, split: Split): TextStores | undefi
   );
 }
 
-const column = "features";
-
 /** What stages of features have made. */
 class Stored implements Source {
   readonly #plain: FeaturePlan;
@@ -119,9 +119,9 @@ class Stored implements Source {
       const what = text === "question" ? "questions" : "pictures";
       if (store.rows !== rows)
         throw misuse("STORE_ROWS", `${store.folder} has ${store.rows} rows for ${rows} ${what}.`);
-      const [tokens, width] = store.columns[column]?.dims ?? [];
+      const [tokens, width] = store.columns[featureColumn]?.dims ?? [];
       if (tokens === shape.tokens && width === shape.width) continue;
-      const found = tokens === undefined ? `no column "${column}"` : `tokens [${tokens}, ${width}]`;
+      const found = tokens === undefined ? `no column "${featureColumn}"` : `tokens [${tokens}, ${width}]`;
       throw misuse(
         "STORE_COLUMN",
         `${store.folder} has ${found}, not [${shape.tokens}, ${shape.width}] as the encoder gives.`,
@@ -129,9 +129,9 @@ class Stored implements Source {
     }
   }
 
-  tokens({ row, image }: Place, told: Told | undefined): Float32Array {
+  tokens({ row, image }: Place, told: Told | undefined): Tensor {
     const { stores } = this;
-    if (!told) return stores.plain.row(column, this.#plain.at(row, image)!).toFloat32();
+    if (!told) return stores.plain.row(featureColumn, this.#plain.at(row, image)!);
     const store = stores[told.kind];
     if (!store)
       throw misuse(
@@ -141,7 +141,7 @@ class Stored implements Source {
       );
     const at =
       told.kind === "question" ? this.#question!.at(row, image, told.question) : this.#plain.at(row, image);
-    return store.row(column, at!).toFloat32();
+    return store.row(featureColumn, at!);
   }
 
   async release(): Promise<void> {}
@@ -168,10 +168,10 @@ class Seen implements Source {
     );
   }
 
-  async tokens(place: Place, told: Told | undefined): Promise<Float32Array> {
+  async tokens(place: Place, told: Told | undefined): Promise<Tensor> {
     const encoder = await (this.#opened ??= this.#open());
     const image = await place.picture();
-    return (await encoder.see({ image, key: place.name }, told?.text ?? "")).toFloat32();
+    return encoder.see({ image, key: place.name }, told?.text ?? "");
   }
 
   async release(): Promise<void> {
