@@ -4,9 +4,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   captions,
+  claimOf,
+  claimWords,
   drawScene,
   example,
   facings,
+  isClosed,
   isFair,
   mainQuestion,
   numbers,
@@ -149,6 +152,37 @@ describe("a scene", () => {
           const words = wordsOf(text);
           expect(words.length, text).toBeLessThanOrEqual(30);
           expect(words.filter((word) => !known.has(word))).toEqual([]);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("makes of each question one about either option, of which one is true and the other is not", () => {
+    const known = new Set([...vocabulary, ...claimWords]);
+    fc.assert(
+      fc.property(anyScene, (scene) => {
+        for (const question of questions(scene)) {
+          const { pattern, options, answer } = question;
+          for (const option of [0, 1] as const) {
+            const claim = claimOf(question, option);
+            if (claim === undefined) {
+              expect([pattern, options[option]]).toEqual(["count", "one"]);
+              continue;
+            }
+            if (pattern === "presence")
+              expect(claim).toEqual({
+                question: question.question,
+                answer: options[answer].startsWith("no ") ? "no" : "yes",
+              });
+            else {
+              expect(claim.answer).toBe(option === answer ? "yes" : "no");
+              expect(claim.question).toContain(` ${options[option]}`);
+            }
+            expect(isClosed(question)).toBe(pattern === "presence");
+            expect(claim.question).toMatch(/^(is|are|does) .*\?$/);
+            expect(wordsOf(claim.question).filter((word) => !known.has(word))).toEqual([]);
+          }
         }
       }),
       { numRuns: 2000 },

@@ -1,6 +1,7 @@
 /** @file The diorama room's door: a small world of scenes with pictures, masks, captions and questions. */
 
 export { type Captions, captions } from "./captions.js";
+export { claimOf, claimWords, isClosed } from "./claims.js";
 export { type UnseenRule, unseen, unseenIn } from "./combinations.js";
 export { credits } from "./credits.js";
 export { type DrawOptions, drawScene, patternShares, unseenShares } from "./draw.js";

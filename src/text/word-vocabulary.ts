@@ -14,6 +14,8 @@ export interface WordVocabularyOptions {
   length?: number;
   /** Jinja text of `chat_template`. */
   chatTemplate?: string;
+  /** Reads every text as if it were written in lower case; the words are to be given so. */
+  lowercase?: boolean;
 }
 
 /**
@@ -25,7 +27,7 @@ export interface WordVocabularyOptions {
  */
 export function wordVocabulary(
   words: Iterable<string>,
-  { special = ["<pad>", "<image>"], length = 2048, chatTemplate }: WordVocabularyOptions = {},
+  { special = ["<pad>", "<image>"], length = 2048, chatTemplate, lowercase }: WordVocabularyOptions = {},
 ): WordVocabularyFiles {
   const distinct = [...new Set(words)].sort((a, b) => (a < b ? -1 : 1));
   for (const word of distinct) {
@@ -64,6 +66,7 @@ export function wordVocabulary(
     normalizer: {
       type: "Sequence",
       normalizers: [
+        ...(lowercase ? [{ type: "Lowercase" }] : []),
         { type: "Prepend", prepend: "▁" },
         { type: "Replace", pattern: { String: " " }, content: "▁" },
       ],

@@ -60,6 +60,8 @@ export const speakerConfig = z
     captions: share.default(0),
     /** Of scenes: of the questions, those that name their two options. */
     options: share.default(0.7),
+    /** Of scenes: of the questions, those that are to be answered by yes or no: "is the dog facing left?" */
+    claims: share.default(0),
     /** Of scenes: most questions with their answers in one conversation. */
     turns: size.default(1),
     /** Of the conditioning's draws. */

@@ -1,6 +1,6 @@
 /** @file What speaks: a new LLaMA with the world's own words, or a language model in a folder, read in place. */
 
-import { vocabulary } from "../../diorama/index.js";
+import { claimWords, vocabulary } from "../../diorama/index.js";
 import { readLanguageConfig } from "../../models/index.js";
 import {
   type ChatTemplate,
@@ -25,7 +25,8 @@ export const speakerTemplate =
 /** Of a new language model. */
 export function tokenizerFilesOf({ network }: SpeakerTraining): WordVocabularyFiles {
   const length = Number(network?.max_position_embeddings ?? 2048);
-  return wordVocabulary([...vocabulary, "USER:", "ASSISTANT:"], { length, chatTemplate: speakerTemplate });
+  const words = [...vocabulary, ...claimWords, "user:", "assistant:"];
+  return wordVocabulary(words, { length, chatTemplate: speakerTemplate, lowercase: true });
 }
 
 /** Ids of "<unk>", "<s>", "</s>", "<pad>": fixed by `wordVocabulary`. */

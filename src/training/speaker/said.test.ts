@@ -62,4 +62,39 @@ describe("what is said of a scene", () => {
     expect(captions[0]!.turns[1]!.text).toBe("a dog in the park");
     expect(captions[0]!.questions).toEqual([]);
   });
+
+  it("asks for yes or no in a share of its questions", () => {
+    const facing: Question = {
+      pattern: "orientation",
+      question: "which way is the dog facing?",
+      options: ["left", "right"],
+      answer: 1,
+    };
+    const hat: Question = {
+      pattern: "presence",
+      question: "does the dog have a hat?",
+      options: ["a hat", "no hat"],
+      answer: 1,
+    };
+    const shares = { ...speakerConfig.parse({ network: {} }), options: 0, claims: 0.5 };
+    const about = (question: Question) =>
+      Array.from({ length: 200 }, (_, seed) => {
+        const asked: Subject = { ...scene, line: { ...line, questions: [question] } };
+        const { turns } = drawSaid(asked, shares, false, new TorchGenerator(seed));
+        return `${turns[0]!.text} ${turns[1]!.text}`;
+      });
+    const told = about(facing);
+    expect(new Set(told)).toEqual(
+      new Set([
+        "which way is the dog facing? right",
+        "is the dog facing left? no",
+        "is the dog facing right? yes",
+      ]),
+    );
+    const claims = told.filter((text) => text.startsWith("is")).length;
+    expect(claims).toBeGreaterThan(70);
+    expect(claims).toBeLessThan(130);
+    // Without its options it has one right answer.
+    expect(new Set(about(hat))).toEqual(new Set(["does the dog have a hat? no"]));
+  });
 });

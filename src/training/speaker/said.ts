@@ -3,6 +3,7 @@
  * conversation as it is written.
  */
 
+import { claimOf, isClosed } from "../../diorama/index.js";
 import type { TorchGenerator } from "../../tensor/index.js";
 import { imageMark, type Turn } from "../../text/index.js";
 import { askedText, type Question, type SceneLine } from "../lines.js";
@@ -39,7 +40,7 @@ export function drawSaid(
 
 function drawAboutScene(
   { captions, questions }: SceneLine,
-  shares: Pick<SpeakerTraining, "captions" | "options" | "turns">,
+  shares: Pick<SpeakerTraining, "captions" | "options" | "claims" | "turns">,
   withPicture: boolean,
   random: TorchGenerator,
 ): Said {
@@ -60,26 +61,36 @@ function drawAboutScene(
     asked.push(...others.sort((a, b) => order[a]! - order[b]!).slice(0, shares.turns - 1));
   }
   const turns = asked.flatMap((question, i) => {
-    const chance = i === 0 ? first : uniform(random, 2);
+    const chances = [
+      ...(i === 0 ? first : uniform(random, 2)),
+      ...(shares.claims > 0 ? uniform(random, 1) : []),
+    ];
     const before = i === 0 && withPicture ? `${picture}\n` : "";
-    return askedOnce(questions[question]!, shares.options, before, chance);
+    return askedOnce(questions[question]!, shares, before, chances);
   });
   return { turns, template: "chat", pictures, questions: asked };
 }
 
-/** A question, perhaps with its options in either order, and its answer. */
+/** A question, perhaps with its options in either order or as one to be answered by yes or no, and its answer. */
 function askedOnce(
-  { question, options, answer }: Question,
-  share: number,
+  asked: Question,
+  shares: Pick<SpeakerTraining, "options" | "claims">,
   before: string,
-  [named, order]: readonly number[],
+  [named, order, claimed]: readonly number[],
 ): Turn[] {
-  const shown = order! < 0.5 ? options : [options[1], options[0]];
-  const text = askedText(question, named! < share ? shown : []);
-  return [
-    { role: "user", text: `${before}${text}` },
-    { role: "assistant", text: options[answer] },
+  const { question, options, answer } = asked;
+  const said = (question: string, answer: string): Turn[] => [
+    { role: "user", text: `${before}${question}` },
+    { role: "assistant", text: answer },
   ];
+  const isNamed = named! < shares.options;
+  // Where options are not named, what yes or no can answer is answered so, and in no other way.
+  if (shares.claims > 0 && (claimed! < shares.claims || (!isNamed && isClosed(asked)))) {
+    const claim = claimOf(asked, order! < 0.5 ? 0 : 1);
+    if (claim) return said(claim.question, claim.answer);
+  }
+  const shown = order! < 0.5 ? options : [options[1], options[0]];
+  return said(askedText(question, isNamed ? shown : []), options[answer]);
 }
 
 /** From 0, below 1. */
