@@ -4,8 +4,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { misuse } from "../tensor/index.js";
+import { modelPath } from "../weights/index.js";
 
-export const embeddedFolder = fileURLToPath(new URL("../../assets/micro/sd", import.meta.url));
+export const embeddedFolder = modelPath("embedded:sd");
 
 export const scenesFolder = fileURLToPath(new URL("../../assets/scenes", import.meta.url));
 

@@ -2,11 +2,11 @@
 
 import { readFile } from "node:fs/promises";
 import { relative, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Store } from "../data/index.js";
 import type { Pattern } from "../diorama/index.js";
 import { misuse, type Tensor } from "../tensor/index.js";
 import { askedSchema, featureColumn } from "../training/index.js";
+import { modelPath } from "../weights/index.js";
 import { cosine } from "./similarity.js";
 
 export interface BlindPair {
@@ -102,8 +102,6 @@ export async function frozenBlind(
   return Object.fromEntries(Object.entries(frozen[split]).map(([pattern, { pairs }]) => [pattern, pairs]));
 }
 
-const ownClip = fileURLToPath(new URL("../../assets/micro/clip", import.meta.url));
-
 /** With fewer pairs of a pattern it is a trial run, to which no others are added. */
 const fewPairs = 100;
 
@@ -118,6 +116,7 @@ export async function moreBlind(
   pairs: number,
   tuning: boolean,
 ): Promise<Awaited<ReturnType<typeof frozenBlind>> | undefined> {
-  if (clip === undefined || relative(resolve(clip), ownClip) !== "" || pairs < fewPairs) return undefined;
+  if (clip === undefined || pairs < fewPairs) return undefined;
+  if (relative(resolve(modelPath(clip)), modelPath("embedded:clip")) !== "") return undefined;
   return frozenBlind(tuning ? "validation" : "test");
 }

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { defaultTap, parts } from "../diffusion/index.js";
 import { fits } from "../image/index.js";
 import { checked, misuse } from "../tensor/index.js";
-import { type ModelFolder, writeFileAtomic } from "../weights/index.js";
+import { type ModelFolder, modelPath, writeFileAtomic } from "../weights/index.js";
 import { conditioningPolicySchema } from "./conditioning.js";
 import { fusionSchema, fusions } from "./fusion/index.js";
 import { type ProjectorConfig, projectorTypeSchema } from "./projector.js";
@@ -13,7 +13,10 @@ import { type ProjectorConfig, projectorTypeSchema } from "./projector.js";
 /** The file's name in its folder. */
 export const descriptionFile = "diffsight.json";
 
-/** A folder (relative to this one when it begins with `./` or `../`), or an id of the hub, whose revision may be named. */
+/**
+ * A folder (relative to this one when it begins with `./` or `../`), one of the package's own models such as
+ * `embedded:sd`, or an id of the hub, whose revision may be named.
+ */
 const modelSchema = z.union([
   z.string().min(1),
   z.strictObject({ id: z.string().min(1), revision: z.string().min(1).optional() }),
@@ -157,7 +160,10 @@ export function resolveModel(
   folder: string,
 ): { source: string; revision: string | undefined } {
   if (typeof reference !== "string") return { source: reference.id, revision: reference.revision };
-  return { source: isRelative(reference) ? `${folder}/${reference}` : reference, revision: undefined };
+  return {
+    source: isRelative(reference) ? `${folder}/${reference}` : modelPath(reference),
+    revision: undefined,
+  };
 }
 
 /** A relative path as one from the root, so that what names it can lie elsewhere. */

@@ -1,7 +1,11 @@
 /** @file The weights' host in Node: the file system, and the hub's cache on it. */
 
+import { existsSync, readdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { failure } from "../tensor/index.js";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { failure, misuse } from "../tensor/index.js";
+import { modelPath } from "./embedded.js";
 import { folderTree, openFile } from "./files.js";
 import { openHub } from "./hub.js";
 import { isModelId } from "./hub-api.js";
@@ -11,8 +15,24 @@ export { writeFileAtomic } from "./files.js";
 export { hubCacheFolder } from "./hub-cache.js";
 export { writeFolderAtomic } from "./write-folder.js";
 
+const embeddedModels = fileURLToPath(new URL("../../assets/micro", import.meta.url));
+
+/** The folder of a model that comes with the package. @throws misuse MODEL_MISSING */
+export function embeddedModel(name: string): string {
+  const folder = join(embeddedModels, name);
+  if (/^[a-z0-9]+$/.test(name) && existsSync(folder)) return folder;
+  const names = readdirSync(embeddedModels, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => `embedded:${entry.name}`);
+  throw misuse(
+    "MODEL_MISSING",
+    `This package has no model "embedded:${name}": there are ${names.join(", ")}.`,
+  );
+}
+
 /** Opens a path, or else an id of the hub. @throws MODEL_MISSING, and what the hub may raise */
-export async function openSource(idOrPath: string, options: SourceOptions): Promise<Source> {
+export async function openSource(reference: string, options: SourceOptions): Promise<Source> {
+  const idOrPath = modelPath(reference);
   const found = await stat(idOrPath).catch(() => undefined);
   if (found?.isFile()) return { kind: "file", file: await openFile(idOrPath) };
   if (found?.isDirectory()) return { kind: "folder", tree: folderTree(idOrPath, idOrPath) };

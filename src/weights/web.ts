@@ -1,6 +1,7 @@
 /** @file The weights' host in the browser: URLs, and ids fetched from the hub by ranges. */
 
 import { type DiffsightError, failure, misuse } from "../tensor/index.js";
+import { modelPath } from "./embedded.js";
 import { remoteFile } from "./http.js";
 import { type HubModel, hubError, hubFileUrl, hubHeaders, isModelId, listHubModel } from "./hub-api.js";
 import type * as node from "./node.js";
@@ -8,6 +9,7 @@ import type { FileTree, SourceOptions, WeightFile } from "./source.js";
 
 /** Opens a URL (also a relative one: "/models/sd", "./sd", "sd.safetensors"), or else an id of the hub. */
 export const openSource: typeof node.openSource = async (idOrUrl, options) => {
+  modelPath(idOrUrl);
   const isFile = /\.(safetensors|bin|pt|pth|ckpt)$/.test(idOrUrl);
   if (!isFile && isModelId(idOrUrl)) return { kind: "folder", tree: await hubTree(idOrUrl, options) };
   const url = new URL(idOrUrl, globalThis.document?.baseURI ?? location.href).href;
@@ -23,6 +25,10 @@ export const writeFileAtomic: typeof node.writeFileAtomic = async (path) => {
 
 export const writeFolderAtomic: typeof node.writeFolderAtomic = async (path) => {
   throw misuse("NO_FILES", `${path} cannot be written: a page has no files.`);
+};
+
+export const embeddedModel: typeof node.embeddedModel = (name) => {
+  throw misuse("MODEL_MISSING", `A page has no model "embedded:${name}": name its address.`);
 };
 
 export const hubCacheFolder: typeof node.hubCacheFolder = () => {

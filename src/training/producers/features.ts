@@ -19,7 +19,7 @@ import {
 } from "../../models/index.js";
 import { formatDims, misuse, Tensor } from "../../tensor/index.js";
 import { gridTokens, resolveModel } from "../../vlm/index.js";
-import { openModel, Scope } from "../../weights/index.js";
+import { modelPath, openModel, Scope } from "../../weights/index.js";
 import type { AskedRow } from "../lines.js";
 import { defineProducer, type Production } from "../producer.js";
 import {
@@ -112,7 +112,9 @@ async function diffusionEncoder(config: Config<"diffusion">): Promise<Encoder> {
   const { taps, timesteps, guidance, seed, ensemble, grid, untrained } = config;
   const scratch = untrained === undefined ? undefined : await mkdtemp(join(tmpdir(), "diffsight-untrained-"));
   const folder =
-    scratch === undefined ? config.model : await withUntrainedUnet(config.model, scratch, untrained!);
+    scratch === undefined
+      ? config.model
+      : await withUntrainedUnet(modelPath(config.model), scratch, untrained!);
   const eye = await DiffusionEncoder.fromPretrained(folder, { ...device, passes: 1000 });
   const names = taps.length * timesteps.length === 1 ? undefined : nameOf;
   return {
@@ -275,7 +277,7 @@ export const producer = defineProducer<FeaturesConfig>({
 
   async source(config) {
     if (config.encoder === "words") return "";
-    if (config.encoder !== "described") return hashFolder(config.model);
+    if (config.encoder !== "described") return hashFolder(modelPath(config.model));
     const { encoder, folder } = await encoderDescription(config.as);
     // Neither when it is told what nor what is done with its tokens changes them.
     const seeing = { ...encoder, conditioning: undefined, projector: undefined };
