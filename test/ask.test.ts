@@ -1,9 +1,8 @@
 /** @file Questions about pictures: LLaVA as transformers answers, folders with diffsight.json, and the command. */
 
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VisionLanguageModel } from "../src/vlm/index.js";
 import { run } from "./cli.js";
@@ -109,8 +108,6 @@ describe("a folder with diffsight.json", () => {
   });
 });
 
-const embedded = fileURLToPath(new URL("../assets/micro/vlm/diffsight.json", import.meta.url));
-
 describe("diffsight ask", () => {
   const [first] = cases as [(typeof cases)[0]];
   const flags = ["-m", llava, "--max-tokens", String(first.new_token_ids.length)];
@@ -124,12 +121,6 @@ describe("diffsight ask", () => {
       tokens: first.new_token_ids.length,
       finish: "length",
     });
-  });
-
-  it.skipIf(existsSync(embedded))("says that the package has no model of its own", async () => {
-    const { status, stderr } = await run(["ask", picture, "What?"]);
-    expect(status).toBe(2);
-    expect(stderr).toContain("no vision-language model of its own: --model names one");
   });
 
   it.each([

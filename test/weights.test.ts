@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { encodeSafetensors, Tensor } from "../src/tensor/index.js";
 import {
   inspect,
+  modelPath,
   openCheckpoint,
   openModel,
   type ProgressEvent,
@@ -225,6 +226,19 @@ describe("inspect", () => {
     await expect(inspect(await fs.mkdtemp(join(folder, "empty")))).rejects.toMatchObject({
       code: "MODEL_MISSING",
     });
+  });
+
+  it("opens the package's own models by name, and names them where there is none of that name", async () => {
+    const { source } = await openModel("embedded:sd");
+    expect(source).toMatch(/assets[\\/]micro[\\/]sd$/);
+    expect(modelPath("embedded:sd")).toBe(source);
+    expect(modelPath("sd-org/sd")).toBe("sd-org/sd");
+    for (const name of ["none", "../sd", ""])
+      await expect(openModel(`embedded:${name}`)).rejects.toMatchObject({
+        code: "MODEL_MISSING",
+        message: expect.stringMatching(/there are .*embedded:sd/),
+      });
+    expect(() => web.embeddedModel("sd")).toThrow(/A page has no model "embedded:sd"/);
   });
 
   it("explains an id without downloading its weights", async () => {

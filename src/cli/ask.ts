@@ -6,7 +6,6 @@ import type { Fit } from "../image/index.js";
 import { misuse } from "../tensor/index.js";
 import type { Turn } from "../text/index.js";
 import type { Answer, AskOptions, VisionLanguageModel } from "../vlm/index.js";
-import { embeddedSpeaker } from "./embedded.js";
 import {
   examples,
   list,
@@ -121,7 +120,7 @@ async function ask(
     throw misuse("USAGE", "--explain is for one answer, not for --interactive.");
   if (interactive && image === "-")
     throw misuse("USAGE", "With --interactive stdin is for questions, not for a picture.");
-  const source = flags.model ?? embeddedSpeaker();
+  const source = flags.model ?? "embedded:vlm";
   if (flags.explain !== undefined) await shell.checkWritable(flags.explain, { folder: true });
   const sources = [image, ...(flags.image ?? [])];
   const images = await Promise.all(sources.map(readImage));

@@ -2,7 +2,14 @@
 
 export * from "./curve.js";
 export { estimateStage, type StageEstimate } from "./estimate.js";
-export { type AskedRow, askedSchema, askedText, type Question, sceneSchema } from "./lines.js";
+export {
+  type AskedRow,
+  askedSchema,
+  askedText,
+  type Question,
+  type SceneLine,
+  sceneSchema,
+} from "./lines.js";
 export { modelFolder } from "./make-export.js";
 export * from "./order.js";
 export * from "./producer.js";

@@ -10,6 +10,7 @@ import { changeTap, type Png, type ScoreSetting, type Tour } from "./tour.js";
 export function pageOf(tour: Tour): string {
   const sections = [
     changes(tour),
+    answers(tour),
     words(tour),
     features(tour),
     scores(tour),
@@ -86,6 +87,33 @@ ${command(
 )}
 ${note("A question about no thing in particular changes little; one about what is not there may still fall on the thing that is. And what is changed is not yet an answer: reading it takes a trained head, or a language model.")}`;
   return { id: "changes", name: "Questions", html };
+}
+
+function answers({ answers, pictures, scenes, scenesFolder }: Tour): Section {
+  const told = pictures.map((picture, scene) => {
+    const lines = answers
+      .filter((one) => one.scene === scene)
+      .map(({ question, answer, right }) => {
+        const mark = right ? '<b class="yes" title="right">✓</b>' : '<b class="no" title="wrong">✗</b>';
+        return `<small>${escapeHtml(question)}</small><span class="answer">${escapeHtml(answer)} ${mark}</span>`;
+      });
+    return figure(picture, scenes[scene]!.captions.full, lines.join(""), "pixels");
+  });
+  const right = answers.filter((one) => one.right).length;
+  const times = answers.map(({ time }) => time).sort((a, b) => a - b);
+  const [asked] = answers;
+  const html = `<h2>What a language model makes of it</h2>
+<p>CLIP’s features and the diffusion model’s, which is told the question, joined and read by a small language model. It was taught on questions about other scenes of this world; of these, which it has never seen, it answers ${right} of ${answers.length}.</p>
+<div class="row told">${told.join("")}</div>
+${command(
+  [
+    `ask $SCENES/${scenes[asked!.scene]!.image} "${asked!.question}"`,
+    `ask $SCENES/${scenes[asked!.scene]!.image} "${asked!.question}" --explain looks/`,
+  ],
+  scenesFolder,
+)}
+${note(`Half would be right by guessing. An answer took ${duration(times[Math.floor(times.length / 2)]!)} in the middle, most of it for the diffusion model, which looks anew for every question.`)}`;
+  return { id: "answers", name: "Answers", html };
 }
 
 function words({ words, scenes, scenesFolder }: Tour): Section {

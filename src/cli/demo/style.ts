@@ -45,6 +45,10 @@ figcaption small { display: block; }
 figcaption small, .small { color: var(--soft); font-size: 0.84rem; }
 .pixels { image-rendering: pixelated; }
 .asked { font-weight: 600; }
+.told figcaption small { margin-top: 6px; }
+.answer { display: block; font-weight: 600; }
+.yes { color: #2e8b57; }
+.no { color: #c0392b; }
 .note { border-left: 3px solid var(--line); padding: 2px 0 2px 16px; color: var(--soft); font-size: 0.95rem; }
 .note p:last-child { margin: 0; }
 .scale { display: inline-flex; align-items: center; gap: 8px; font-size: 0.84rem; color: var(--soft); }

@@ -14,14 +14,15 @@ import {
   resize,
 } from "../../image/index.js";
 import type { Tensor } from "../../tensor/index.js";
+import type { SceneLine } from "../../training/index.js";
 import { inspect } from "../../weights/index.js";
 import { embeddedFolder, scenesFolder } from "../embedded.js";
 import type { Shell } from "../shell.js";
+import { answersOf, type Told } from "./answers.js";
 
 /** A picture of the embedded world, with its captions. */
-export interface Scene {
+export interface Scene extends SceneLine {
   image: string;
-  captions: { loose: string; full: string };
 }
 
 /** A PNG. */
@@ -54,6 +55,7 @@ export interface Tour {
   /** The scenes' pictures, as they are. */
   pictures: readonly Png[];
   changes: readonly { scene: number; texts: readonly Change[] }[];
+  answers: readonly Told[];
   words: readonly { scene: number; words: readonly { text: string; map: Png }[] }[];
   features: {
     draws: number;
@@ -93,7 +95,7 @@ const prompts = [
 /** One draw of noise hides what a small change is: features are averaged over several. */
 const draws = 4;
 const steps = 30;
-const mapSide = 224;
+export const mapSide = 224;
 
 /** Takes about 400 passes of the small U-Net. */
 export async function takeTour(shell: Shell, threads = availableParallelism()): Promise<Tour> {
@@ -103,7 +105,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
   const pictures = await Promise.all(scenes.map(({ image }) => readFile(join(scenesFolder, image))));
   const decoded = await Promise.all(pictures.map((picture) => decodeImage(picture)));
   const at = (image: string) => scenes.findIndex((scene) => scene.image === image);
-  const stages = 5;
+  const stages = 6;
   const stage = (label: string, done: number) => shell.progress.show(label, done, stages);
 
   stage("what a question changes", 0);
@@ -126,7 +128,10 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
     changes.push({ scene, texts: await changesOf(eye, pictures[scene]!, decoded[scene]!, texts, signal) });
   }
 
-  stage("where words look", 1);
+  stage("what a language model answers", 1);
+  const answers = await answersOf(scenes, pictures, { threads, signal });
+
+  stage("where words look", 2);
   const words = [];
   let attention = 0;
   for (const image of captioned) {
@@ -140,7 +145,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
     });
   }
 
-  stage("what features look like", 2);
+  stage("what features look like", 3);
   const seen = await eye.encode(pictures, { taps: shownTaps, ensemble: draws, signal });
   const taps = shownTaps.map((tap) => {
     const grids = seen.map((features) => features.get(tap));
@@ -149,7 +154,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
     return { short: tap, dims, pictures: tiles.map(({ image }) => encodePng(image)) };
   });
 
-  stage("which caption fits", 3);
+  stage("which caption fits", 4);
   const captions = scenes.map(({ captions }) => captions.full);
   const plainStart = performance.now();
   const plain = await eye.score(pictures, captions, { signal });
@@ -161,7 +166,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
     judge("The last layer, without padding", "--layer U-L1-R1-B0-Cross --no-padding", chosen),
   ];
 
-  stage("pictures from texts", 4);
+  stage("pictures from texts", 5);
   const generated = [];
   let picture = 0;
   for (const prompt of prompts) {
@@ -181,6 +186,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
     scenes,
     pictures,
     changes,
+    answers,
     words,
     features: { draws, taps },
     scores: { settings },
@@ -190,7 +196,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
 }
 
 /** What each text changes in the features of a picture, all on one scale. */
-async function changesOf(
+export async function changesOf(
   eye: DiffusionEncoder,
   picture: Png,
   image: RgbImage,
