@@ -1,6 +1,7 @@
 """Makes test/golden/embedded: what diffusers and transformers compute with the models of assets/micro, for every folder
-that is there: pipelines (predicted noise, the tap U-L1-R1-B0-Cross-Q, a drawing) and CLIPs (embeddings, logits, patches);
-and assets/micro/self-test.json: guided features of one scene, which `diffsight doctor` computes again. To be run again
+that is there: pipelines (predicted noise, the tap U-L1-R1-B0-Cross-Q, a drawing), CLIPs (embeddings, logits, patches) and the
+vision-language model (its answers and how likely they are: encoders and language model by those libraries, the projector by
+torch); and assets/micro/self-test.json: guided features of one scene, which `diffsight doctor` computes again. To be run again
 when the models or the scenes change. Needs torch, diffusers 0.42.1, transformers 5, safetensors and Pillow.
 
 Tolerance of a tensor: max(16 d, 3e-5 rms, 1e-7), with d the largest difference between fp32 and fp64.
@@ -14,11 +15,18 @@ from pathlib import Path
 
 import diffusers
 import torch
+import torch.nn.functional as F
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
-from safetensors.torch import save_file
-from transformers import AutoImageProcessor, CLIPModel, CLIPTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPModel,
+    CLIPTokenizer,
+)
 
 torch.set_num_threads(1)
 torch.set_grad_enabled(False)
@@ -159,12 +167,101 @@ def clip_case(folder):
     cases.append({"name": folder.name, "what": "clip", "args": args, "inputs": {}, "outputs": outputs})
 
 
+ASKED = [
+    (0, "Which way is the rabbit facing? left or right?"),
+    (0, "is the ball to the left of the rabbit?"),
+    (1, "how many stools are there?"),
+]
+
+
+def embedded(model):
+    """The folder that "embedded:sd" stands for."""
+    return MICRO / model.removeprefix("embedded:")
+
+
+def guided_features(sd, image, question):
+    """f_u + s (f_c - f_u) of a residual block's output, folded: [tokens, channels]."""
+    pipe = open_pipeline(embedded(sd["model"]))
+    level, repeat = (int(part[1:]) for part in sd["tap"].split("-")[1:3])
+    assert sd["tap"] == f"U-L{level}-R{repeat}-Res-Out"
+    side = pipe.unet.config.sample_size
+    pixels = VaeImageProcessor(vae_scale_factor=1).preprocess(image, *image.size[::-1])
+    latent = pipe.vae.encode(pixels).latent_dist.mean * pipe.vae.config.scaling_factor
+    alpha = DDIMScheduler.from_config(pipe.scheduler.config).alphas_cumprod[sd["timestep"]].double()
+    noise = torch.randn((1, 4, side, side), generator=torch.Generator().manual_seed(0))
+    noisy = (alpha.sqrt() * latent.double() + (1 - alpha).sqrt() * noise.double()).float()
+    seen = []
+    block = pipe.unet.up_blocks[level].resnets[repeat]
+    hook = block.register_forward_hook(lambda _, __, out: seen.append(out))
+    for text in ("", question.split("?")[0] + "?"):
+        tokens = pipe.tokenizer(text, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        pipe.unet(noisy, torch.tensor([sd["timestep"]]), pipe.text_encoder(tokens).last_hidden_state)
+    hook.remove()
+    guidance = sd["conditioning"]["inference"]["guidance"]
+    features = seen[0] + guidance * (seen[1] - seen[0])
+    return F.pixel_unshuffle(features, sd["fold"]).flatten(2)[0].T
+
+
+def clip_patches(clip, image):
+    folder = embedded(clip["model"])
+    model = CLIPModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(image, return_tensors="pt").pixel_values
+    return model.vision_model(pixels, output_hidden_states=True).hidden_states[clip["layer"]][0, 1:]
+
+
+def speaker_case(folder):
+    description = json.loads((folder / "diffsight.json").read_text())
+    weights = {key: value.float() for key, value in load_file(folder / "model.safetensors").items()}
+    language = AutoModelForCausalLM.from_pretrained(folder / "llm", torch_dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder / "llm")
+    encoders = description["encoders"]
+    (fusion,) = description["fusion"]
+    assert fusion["type"] == "channel-concat" and fusion["encoders"] == ["clip", "sd"]
+
+    def rows(image, question):
+        seen = [clip_patches(encoders["clip"], image), guided_features(encoders["sd"], image, question)]
+        tokens = []
+        for name, one in zip(("clip", "sd"), seen):
+            norm = f"fusion.normalisation.{name}.layer_norm"
+            tokens.append(F.layer_norm(one, one.shape[-1:], weights[f"{norm}.weight"], weights[f"{norm}.bias"]))
+        x = torch.cat(tokens, -1)
+        x = F.linear(x, weights["model.mm_projector.0.weight"], weights["model.mm_projector.0.bias"])
+        return F.linear(F.gelu(x), weights["model.mm_projector.2.weight"], weights["model.mm_projector.2.bias"])
+
+    for i, (scene, question) in enumerate(ASKED):
+        image = Image.open(IMAGES[scene]).convert("RGB")
+        turn = {"role": "user", "content": f"<image>\n{question}"}
+        prompt = tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+        before, after = (tokenizer(part).input_ids for part in prompt.split("<image>"))
+        embed = language.get_input_embeddings()
+        parts = [embed(torch.tensor(before)), rows(image, question), embed(torch.tensor(after[1:]))]
+        given = torch.cat(parts)[None]
+
+        made = language.generate(inputs_embeds=given, max_new_tokens=12, do_sample=False)[0]
+        assert made[-1] == tokenizer.eos_token_id
+        text = tokenizer.decode(made, skip_special_tokens=True).strip()
+
+        def run(language):
+            whole = torch.cat([given, language.get_input_embeddings()(made[:-1])[None]], 1)
+            logits = language(inputs_embeds=whole.to(next(language.parameters()).dtype)).logits[0]
+            told = logits[-len(made) :].log_softmax(-1).gather(1, made[:, None])
+            return {"log_probability": told.sum()[None]}
+
+        name = f"{folder.name}-{i}"
+        outputs = outputs_of(name, run, language)
+        args = {"folder": folder.name, "image": IMAGES[scene].name, "question": question}
+        args |= {"ids": [*before, None, *after[1:]], "answer": text}
+        cases.append({"name": name, "what": "speaker", "args": args, "inputs": {}, "outputs": outputs})
+
+
 self_test(MICRO / "sd")
 for folder in sorted(MICRO.iterdir()):
     if (folder / "model_index.json").exists():
         pipeline_case(folder)
     elif (folder / "preprocessor_config.json").exists():
         clip_case(folder)
+    elif (folder / "diffsight.json").exists():
+        speaker_case(folder)
 OUT.mkdir(parents=True, exist_ok=True)
 save_file(tensors, OUT / "cases.safetensors")
 (OUT / "cases.json").write_text(json.dumps({"cases": cases}, indent=1) + "\n")

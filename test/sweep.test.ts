@@ -1,11 +1,12 @@
 /** @file A tiny sweep from its first stage to its page: two variants, two seeds. */
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  judge,
   type OpenPlan,
   openPlan,
   runSweep,
@@ -13,6 +14,7 @@ import {
   type SweepOutcome,
   sweepReport,
 } from "../src/evaluation/index.js";
+import { run } from "./cli.js";
 import { tinyPlan } from "./sweep/tiny.js";
 
 const assets = fileURLToPath(new URL("../assets", import.meta.url));
@@ -85,14 +87,14 @@ describe("a sweep", () => {
   it("goes on after it was stopped", async () => {
     const stop = new AbortController();
     const more = { ...opened, plan: { ...opened.plan, seeds: { stages: ["speaker"], values: [3] } } };
-    const run = (onEvent: (event: SweepEvent) => void, signal?: AbortSignal) =>
+    const go = (onEvent: (event: SweepEvent) => void, signal?: AbortSignal) =>
       runSweep(more, { out, threads: 1, tuning: true, only: ["clip"], onEvent, signal });
-    const stopped = run((event) => {
+    const stopped = go((event) => {
       if (event.kind === "step" && event.step === 3) stop.abort();
     }, stop.signal);
     await expect(stopped).rejects.toThrow("cancelled");
     const steps: number[] = [];
-    const [whole] = await run((event) => {
+    const [whole] = await go((event) => {
       if (event.kind === "step") steps.push(event.step);
     });
     expect(steps[0]).toBeGreaterThan(1);
@@ -111,3 +113,54 @@ describe("a sweep", () => {
     expect(csv).toMatch(/^both,2,twins,mean,/m);
   });
 });
+
+describe("diffsight eval", () => {
+  const flags = ["--scenes", "8", "--pairs", "2", "--unseen", "4", "--threads", "1"];
+
+  it("judges models as a sweep does, and holds the others against the first", async () => {
+    const models = ["both", "clip"].flatMap((name) => ["-m", `${name}=${out}/models/${name}-1`]);
+    const judged = path.join(folder, "eval");
+    const { status, stdout, stderr } = await run([
+      "eval",
+      "diorama",
+      ...models,
+      "-o",
+      judged,
+      ...flags,
+      "--json",
+    ]);
+    expect({ status, stderr: status === 0 ? "" : stderr }).toEqual({ status: 0, stderr: "" });
+    const told = JSON.parse(stdout);
+    expect(told.tuning).toBe(true);
+    expect(told.variants.map(({ title }: { title: string }) => title)).toEqual(["both", "clip"]);
+    expect(
+      told.contrasts.map(({ first, second }: { first: string; second: string }) => [first, second]),
+    ).toEqual([["clip", "both"]]);
+    // The sweep's own judgement, of the same model on the same pictures.
+    const { judgement } = await judgedAlone(`${out}/models/both-1`, judged);
+    const right = judgement.answers.unseen.filter((one) => one.right).length;
+    const { value, count } = told.variants[0].accuracy.unseen.macro;
+    expect([right > 0, count]).toEqual([true, judgement.answers.unseen.length]);
+    expect(value).toBeGreaterThan(0);
+    const html = readFileSync(path.join(judged, "diorama.html"), "utf8");
+    for (const text of ["no result", "Against both", "says neither"]) expect(html).toContain(text);
+  }, 300_000);
+
+  it.each([
+    [["eval", "mmvp"], 'There is no benchmark "mmvp": there are diorama.'],
+    [["eval", "diorama", "--pairs", "0"], "--pairs must be at least 1, not 0."],
+    [["eval", "diorama", "-m", "a/x", "-m", "b/x"], "Two models are called alike (x, x)"],
+    [["eval", "diorama", "-m", "embedded:none"], 'no model "embedded:none"'],
+  ])("refuses %j", async (args, message) => {
+    const { status, stderr } = await run([...args, "-o", path.join(folder, "refused")]);
+    expect(status).toBe(2);
+    expect(stderr).toContain(message);
+  });
+});
+
+/** What `eval` has judged already, read again. */
+async function judgedAlone(model: string, folder: string) {
+  const scenes = { test: 8, twins: 2, unseen: 4 };
+  const options = { scenes, tuning: true, clip: "embedded:clip", options: true };
+  return { judgement: await judge(model, options, { out: folder, threads: 1 }) };
+}

@@ -1,6 +1,8 @@
 /** @file Flags that several verbs share, and how their values are read. */
 
+import { basename, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { misuse } from "../tensor/index.js";
 import type { OutputFlags } from "./shell.js";
 
 /** What every verb that takes a model takes. */
@@ -157,6 +159,21 @@ export function list<T>(read: (text: string) => T): (text: string, before: T[] |
 /** Collects a flag that may be repeated, each value as it is: texts hold commas. */
 export function repeated(text: string, before: string[] = []): string[] {
   return [...before, text];
+}
+
+/**
+ * "with=runs/a" -> ["with", "runs/a"]; of a path alone its last part is the name.
+ * @throws misuse MODELS where two are called alike
+ */
+export function namedModels(texts: readonly string[]): [name: string, source: string][] {
+  const models = texts.map((text): [string, string] => {
+    const [, name, source] = /^([\p{L}\p{N}][\p{L}\p{N} ._-]*)=(.+)$/u.exec(text) ?? [];
+    return name && source ? [name, source] : [basename(resolve(text)), text];
+  });
+  const names = models.map(([name]) => name);
+  if (new Set(names).size < names.length)
+    throw misuse("MODELS", `Two models are called alike (${names.join(", ")}): -m name=path names them.`);
+  return models;
 }
 
 export function oneOf<T extends string>(values: readonly T[]): (text: string) => T {

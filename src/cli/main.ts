@@ -56,8 +56,13 @@ const verbs: readonly { name: string; summary: string; load: () => Promise<{ def
     load: () => import("./train.js"),
   },
   {
+    name: "eval",
+    summary: "how often a vision-language model is right",
+    load: () => import("./eval.js"),
+  },
+  {
     name: "probe",
-    summary: "what frozen features tell, beside CLIP's",
+    summary: "what features tell, what leaks, what is drawn",
     load: () => import("./probe.js"),
   },
   {

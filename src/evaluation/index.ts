@@ -30,5 +30,5 @@ export * from "./sweep/estimate.js";
 export * from "./sweep/expand.js";
 export * from "./sweep/findings.js";
 export { parsePlan, type SweepPlan, type SweepVariant } from "./sweep/plan.js";
-export { type SweepReport, sweepReport } from "./sweep/report.js";
+export { type JudgedReportOptions, judgedReport, type SweepReport, sweepReport } from "./sweep/report.js";
 export * from "./sweep/run.js";

@@ -1,6 +1,6 @@
 /** @file `diffsight probe leakage`: whether a model reads its answer from the text that diffusion was told. */
 
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import type { LeakageRequest, MeasuredModel } from "../../evaluation/index.js";
 import { misuse } from "../../tensor/index.js";
@@ -9,6 +9,7 @@ import {
   examples,
   list,
   type ModelFlags,
+  namedModels,
   outputFlags,
   realNumber,
   repeated,
@@ -91,13 +92,7 @@ export function define(command: Command, shell: Shell): void {
   command.action((flags: LeakageFlags) => leakage(flags, shell));
 }
 
-/** "with=runs/a" -> ["with", "runs/a"]; of a path alone the folder's name. */
-function named(text: string): [name: string, source: string] {
-  const [, name, source] = /^([\p{L}\p{N}][\p{L}\p{N} ._-]*)=(.+)$/u.exec(text) ?? [];
-  return name && source ? [name, source] : [basename(resolve(text)), text];
-}
-
-/** @throws misuse MODELS, RANGE */
+/** @throws misuse RANGE, USAGE */
 function check({ pictures, maxTokens, threads = 1, caption, captions, test }: LeakageFlags): void {
   const least = { pictures: [pictures, 2], "max-tokens": [maxTokens, 1], threads: [threads, 1] } as const;
   for (const [flag, [value, from]] of Object.entries(least))
@@ -123,10 +118,7 @@ async function picturesOf(flags: LeakageFlags, shell: Shell) {
 async function leakage(flags: LeakageFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
   check(flags);
-  const models = flags.model.map(named);
-  const names = models.map(([name]) => name);
-  if (new Set(names).size < names.length)
-    throw misuse("MODELS", `Two models are called alike (${names.join(", ")}): -m name=path names them.`);
+  const models = namedModels(flags.model);
   const { out, question, maxTokens, layers: groups = ["all"] } = flags;
   await shell.checkWritable(out, { folder: true });
   const { contentKey, hashFolder } = await import("../../data/index.js");

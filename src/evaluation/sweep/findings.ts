@@ -3,7 +3,7 @@
 import { type Accuracy, pairsOf } from "../probe/probe.js";
 import { binomialTest, type Estimate } from "../statistics.js";
 import { crossedDifference, crossedMean, type Runs } from "./crossed.js";
-import type { SweepPlan } from "./plan.js";
+import type { SweepPlan, SweepVariant } from "./plan.js";
 import type { SweepOutcome } from "./run.js";
 
 /** Kinds of items: pairs of twins, those that the CLIP is blind to, questions, questions about unseen combinations. */
@@ -32,9 +32,9 @@ export interface VariantFindings {
     model: string;
     /** Mean over patterns, of this seed alone. */
     accuracy: Partial<Record<Measure, Estimate>>;
-    loss: number;
+    loss?: number;
     validation?: number;
-    seconds: number;
+    seconds?: number;
   }[];
   /** None where there are no such items. */
   accuracy: Partial<Record<Measure, Accuracy>>;
@@ -64,8 +64,16 @@ export interface SweepFindings {
 /** Whether an interval leaves zero out. */
 export const leavesError = ({ low, high }: Estimate): boolean => low > 0 || high < 0;
 
+/** A model that was judged, whether or not a sweep has trained it. */
+export type JudgedOutcome = Omit<SweepOutcome, "training"> & Partial<Pick<SweepOutcome, "training">>;
+
 /** Finds out what finished runs tell. */
-export function findingsOf(plan: SweepPlan, outcomes: readonly SweepOutcome[]): SweepFindings {
+export function findingsOf(
+  plan: Pick<SweepPlan, "baseline" | "contrasts"> & {
+    variants: Readonly<Record<string, Pick<SweepVariant, "title">>>;
+  },
+  outcomes: readonly JudgedOutcome[],
+): SweepFindings {
   const byVariant = new Map(
     Object.keys(plan.variants).flatMap((variant) => {
       const those = outcomes.filter((one) => one.variant === variant);
@@ -128,7 +136,7 @@ interface Outcome {
   right: boolean;
 }
 
-function gradedBy(outcomes: readonly SweepOutcome[], measure: Measure): Graded {
+function gradedBy(outcomes: readonly JudgedOutcome[], measure: Measure): Graded {
   const lists = outcomes.map(({ judgement: { answers, firstTwins, blind } }): Outcome[] => {
     if (measure === "test" || measure === "unseen") return answers[measure];
     const blindOnes = new Set(blind.filter((one) => one.blind).map(({ pair }) => pair));
@@ -185,7 +193,7 @@ function mcnemar(first: ArrayLike<number>, second: ArrayLike<number>) {
   return { onlyFirst, onlySecond, p: binomialTest(onlyFirst, onlyFirst + onlySecond) };
 }
 
-function saidBy(outcomes: readonly SweepOutcome[]): SaidShares {
+function saidBy(outcomes: readonly JudgedOutcome[]): SaidShares {
   const lists = outcomes.map(({ judgement }) => judgement.answers.test);
   const patterns = lists[0]!.map(({ pattern }) => pattern);
   const share = (said: string) =>

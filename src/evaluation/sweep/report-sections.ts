@@ -32,9 +32,11 @@ const difference = (one: Estimate | undefined) =>
       }
     : { html: "" };
 
-/** All variants against the baseline, then each of the plan's own pairs. */
-export function contrastSections(plan: SweepPlan, { contrasts }: SweepFindings): Section[] {
-  const baseline = plan.variants[plan.baseline]!.title ?? plan.baseline;
+/**
+ * All variants against the baseline, then each of the plan's own pairs.
+ * @param baseline its title
+ */
+export function contrastSections(baseline: string, { contrasts }: SweepFindings): Section[] {
   const against = contrasts.filter(({ second }) => second === baseline);
   const others = contrasts.filter(({ second }) => second !== baseline);
   const lead = (what: string) =>
@@ -151,9 +153,9 @@ export function seedsSection(variants: readonly VariantFindings[]): Section {
       title,
       String(seed),
       ...there.map((measure) => (accuracy[measure] ? percent(accuracy[measure].value) : "")),
-      loss.toFixed(3),
+      loss?.toFixed(3) ?? "",
       validation?.toFixed(3) ?? "",
-      `${(seconds / 60).toFixed(1)} min`,
+      seconds === undefined ? "" : `${(seconds / 60).toFixed(1)} min`,
     ]),
   );
   const heads = there.map(
@@ -171,9 +173,14 @@ export function methodSection({ judge, seeds }: SweepPlan, variants: readonly Va
     most > 1
       ? `Each variant was trained with ${most} seeds. An interval’s half width has two parts that add in squares: what the seeds’ means differ by (Student’s t with as few degrees of freedom as there are seeds; for differences Welch’s) and what another draw of questions would change (normal).`
       : "Each variant was trained with one seed: intervals cover the questions alone, not what training by chance makes of a model.";
-  const asked = judge.options ? "names both options in its words" : "does not name its options";
   return {
     title: "How it was done",
-    body: `<p>Every variant is an ordinary recipe; stages that several have in common were made once, and the stages ${escapeHtml(seeds.stages.join(", "))} began anew with each seed. A question ${asked}; an answer is right when the right option has the higher probability as the whole answer. Features are kept in half precision. ${several} Shares near 0 and 1 have Wilson’s interval for as many independent answers as would be so sure. Each pattern counts alike in a mean.</p>`,
+    body: `<p>Every variant is an ordinary recipe; stages that several have in common were made once, and the stages ${escapeHtml(seeds.stages.join(", "))} began anew with each seed. ${several} ${judgedHow(judge)}</p>`,
   };
+}
+
+/** How models are judged, for whoever reads their numbers. */
+export function judgedHow({ options }: { options: boolean }): string {
+  const asked = options ? "names both options in its words" : "does not name its options";
+  return `A question ${asked}; an answer is right when the right option has the higher probability as the whole answer. Features are kept in half precision. Shares near 0 and 1 have Wilson’s interval for as many independent answers as would be so sure. Each pattern counts alike in a mean.`;
 }

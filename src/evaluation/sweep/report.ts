@@ -1,5 +1,6 @@
 /** @file What a sweep found, as a page, as JSON and as CSV. */
 
+import { misuse } from "../../tensor/index.js";
 import type { Accuracy } from "../probe/probe.js";
 import { dotChart } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
@@ -10,6 +11,7 @@ import type { SweepPlan } from "./plan.js";
 import {
   contrastSections,
   heatSections,
+  judgedHow,
   methodSection,
   printedSection,
   saidSection,
@@ -58,16 +60,13 @@ export function sweepReport(
 ): SweepReport {
   const findings = findingsOf(plan, outcomes);
   const { variants } = findings;
-  const there = measures.filter((measure) => variants.some(({ accuracy }) => accuracy[measure]));
   const title = plan.title ?? plan.name;
+  const baseline = plan.variants[plan.baseline]!.title ?? plan.baseline;
   const sections: Section[] = [
     ...verdictSection(findings),
     ...heatSections(plan, variants),
-    ...there.map((measure): Section => {
-      const { title, lead, chance } = chapters[measure];
-      return { title, body: `<p>${lead}</p>\n${charted(variants, measure, chance)}` };
-    }),
-    ...contrastSections(plan, findings),
+    ...accuracySections(variants),
+    ...contrastSections(baseline, findings),
     ...printedSection(plan, variants),
     saidSection(variants),
     seedsSection(variants),
@@ -81,7 +80,54 @@ export function sweepReport(
   };
 }
 
-function leadOf({ description }: SweepPlan, tuning: boolean): string {
+export interface JudgedReportOptions {
+  title: string;
+  /** Whether validation scenes judged. */
+  tuning: boolean;
+  /** Whether questions named their two options. */
+  options: boolean;
+}
+
+/**
+ * A page on models that were judged as they are: what each answers, and the others held against the first.
+ * @param models by the name that each goes by
+ */
+export function judgedReport(
+  models: Readonly<Record<string, Pick<SweepOutcome, "model" | "judgement">>>,
+  { title, tuning, options }: JudgedReportOptions,
+): SweepReport {
+  const [baseline] = Object.keys(models);
+  if (baseline === undefined) throw misuse("MODELS", "No model was judged.");
+  const variants = Object.fromEntries(Object.keys(models).map((name) => [name, {}]));
+  const outcomes = Object.entries(models).map(([variant, one]) => ({ variant, seed: 0, ...one }));
+  const findings = findingsOf({ variants, baseline, contrasts: [] }, outcomes);
+  const sections: Section[] = [
+    ...verdictSection(findings),
+    ...accuracySections(findings.variants),
+    ...contrastSections(baseline, findings),
+    saidSection(findings.variants),
+    {
+      title: "How it was done",
+      body: `<p>Intervals cover the questions alone, not what another training would have made of a model. ${judgedHow({ options })}</p>`,
+    },
+  ];
+  return {
+    html: reportPage(title, leadOf({ description: "" }, tuning), sections),
+    json: `${JSON.stringify({ title, tuning, ...findings }, undefined, 2)}\n`,
+    csv: csvOf(findings.variants),
+  };
+}
+
+/** A chapter for each kind of items of which there are any. */
+function accuracySections(variants: readonly VariantFindings[]): Section[] {
+  return measures.flatMap((measure) => {
+    if (!variants.some(({ accuracy }) => accuracy[measure])) return [];
+    const { title, lead, chance } = chapters[measure];
+    return [{ title, body: `<p>${lead}</p>\n${charted(variants, measure, chance)}` }];
+  });
+}
+
+function leadOf({ description }: Pick<SweepPlan, "description">, tuning: boolean): string {
   const said = escapeHtml(description);
   const kind = tuning
     ? "<strong>Judged by validation scenes, on which settings may be chosen: no result.</strong>"
