@@ -15,7 +15,8 @@ const inner = new Map<string, Task>();
 export async function prepare(module: string, config: unknown): Promise<unknown> {
   const { task } = (await import(module)) as { task: Task };
   inner.set(module, task);
-  return task.config.parse(config);
+  const read = task.config.parse(config);
+  return (await task.read?.(read)) ?? read;
 }
 
 function numbersFor({ inputs }: TrainingGraph): Record<string, Tensor> {
@@ -33,6 +34,7 @@ export const task = defineTask<BenchedTask>({
   config,
   initial: ({ module, config }, random) => inner.get(module)!.initial(config, random),
   graph: ({ config: { module, config }, ...request }) => inner.get(module)!.graph({ config, ...request }),
+  rule: (key, { module, config }) => inner.get(module)!.rule?.(key, config) ?? {},
   async open({ config: { module, config, batch } }) {
     await prepare(module, config);
     const task = inner.get(module)!;

@@ -1,4 +1,4 @@
-/** @file Speed of training beside torch: the standard recipe's networks, and where a step's time goes. */
+/** @file Speed of training beside torch: the recipes' networks, and where a step's time goes. */
 
 import { readFile } from "node:fs/promises";
 import { TorchGenerator } from "../src/tensor/index.js";
@@ -10,18 +10,34 @@ import {
   settingsSchema,
   type TrainStage,
 } from "../src/training/index.js";
+import type { SpeakerTraining } from "../src/training/speaker/config.js";
+import { languageJson } from "../src/training/speaker/language.js";
 import { sharedArrays, Team } from "../src/training/team.js";
 import { flatten } from "../src/training/weights.js";
 import { alternate, duration, type Summary, summarize, table, verdict } from "./measure.js";
 import type { Peer } from "./peer.js";
 import { type BenchedTask, prepare, task } from "./training-task.js";
 
-/** Stages of the recipe, and how many times as fast as the peer they must be. */
-const works = [
-  { stage: "sd", target: { atLeast: 1, aim: 1.3 } },
-  { stage: "clip", target: { atLeast: 1, aim: 1.3 } },
-  { stage: "vae-crops", target: { atLeast: 0.6, aim: 1 } },
-] as const;
+/** Stages of recipes, what differs from them, and how many times as fast as the peer they must be. */
+const works: readonly {
+  name: string;
+  recipe: string;
+  stage: string;
+  set?: object;
+  target: { atLeast: number; aim: number };
+}[] = [
+  { name: "sd", recipe: "standard", stage: "sd", target: { atLeast: 1, aim: 1.3 } },
+  { name: "clip", recipe: "standard", stage: "clip", target: { atLeast: 1, aim: 1.3 } },
+  { name: "vae-crops", recipe: "standard", stage: "vae-crops", target: { atLeast: 0.6, aim: 1 } },
+  {
+    name: "speaker, stage 1",
+    recipe: "speaker",
+    stage: "speaker",
+    set: { phase: "stage1" },
+    target: { atLeast: 1, aim: 1.3 },
+  },
+  { name: "speaker, stage 2", recipe: "speaker", stage: "speaker", target: { atLeast: 1, aim: 1.3 } },
+];
 
 const parts = ["data", "forward and backward", "copies", "optimizer"] as const;
 
@@ -49,11 +65,9 @@ interface Options {
 const steps = 4;
 
 export async function compareTraining({ rounds, threads, peer, note }: Options): Promise<TrainingSpeed[]> {
-  const text = await readFile(new URL("../recipes/standard.json", import.meta.url), "utf8");
-  const { stages } = parseRecipe(text);
   const results: TrainingSpeed[] = [];
-  for (const { stage: name, target } of works) {
-    const stage = stages.find((one) => one.name === name) as TrainStage;
+  for (const { name, recipe, stage: of, set, target } of works) {
+    const stage = await stageOf(recipe, of);
     note(`training: ${name}`);
     const inner = builtIn.tasks[stage.task]!;
     const { batch, optimizer, ema } = stage;
@@ -64,7 +78,8 @@ export async function compareTraining({ rounds, threads, peer, note }: Options):
       optimizer,
       ...(ema && { ema }),
     });
-    const config = { module: inner, config: await prepare(inner, stage.config), batch: batch / threads };
+    const prepared = await prepare(inner, { ...stage.config, ...set });
+    const config = { module: inner, config: prepared, batch: batch / threads };
     const { team, flops } = await openTeam(config, settings, threads);
     const times: Record<(typeof parts)[number], number[]> = {
       data: [],
@@ -85,7 +100,8 @@ export async function compareTraining({ rounds, threads, peer, note }: Options):
       }
       return (performance.now() - begin) / 1000 / steps;
     };
-    const work = { work: `train-${stage.task}`, stage } as const;
+    const told = stage.task === "speaker" ? withVocabulary(prepared as SpeakerTraining) : stage.config;
+    const work = { work: `train-${stage.task}`, stage: { ...stage, config: told } } as const;
     const way = await peer?.prepare(work);
     const sides: Record<string, () => Promise<number>> = { ours: own };
     if (peer) sides.peer = () => peer.run({ ...work, steps });
@@ -104,6 +120,17 @@ export async function compareTraining({ rounds, threads, peer, note }: Options):
     });
   }
   return results;
+}
+
+/** The peer is told how many tokens its language model has: ours knows them from its tokenizer. */
+const withVocabulary = (config: SpeakerTraining) => ({
+  ...config,
+  network: { ...config.network, ...languageJson(config) },
+});
+
+async function stageOf(recipe: string, name: string): Promise<TrainStage> {
+  const text = await readFile(new URL(`../recipes/${recipe}.json`, import.meta.url), "utf8");
+  return parseRecipe(text).stages.find((one) => one.name === name) as TrainStage;
 }
 
 /** Threads that train on numbers in place of data. */

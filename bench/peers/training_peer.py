@@ -103,14 +103,30 @@ class CrossAttention(torch.nn.Module):
         return x + told if self.residual else told
 
 
+class ChannelConcat(torch.nn.Module):
+    """Streams of one grid side by side in their channels, each after a LayerNorm where the config says so."""
+
+    def __init__(self, step, widths):
+        super().__init__()
+        self.names = step["encoders"]
+        normed = step.get("normalisation") == "layer-norm"
+        self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(widths[n]) if normed else torch.nn.Identity() for n in self.names)
+        self.width = sum(widths[name] for name in self.names)
+
+    def forward(self, streams):
+        return torch.cat([norm(streams[name]) for norm, name in zip(self.norms, self.names)], -1)
+
+
+FUSIONS = {"cross-attention": CrossAttention, "channel-concat": ChannelConcat}
+
+
 def speaker(config, batch):
     """A LLaMA that reads a picture's rows between its texts; trained whole, or with the language model frozen."""
     sight, streams = config["sight"], config["streams"]
-    step = sight["fusion"]
-    assert step["type"] == "cross-attention", "this peer knows that fusion alone"
-    vocabulary = {"vocab_size": 160, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
-    language = LlamaForCausalLM(LlamaConfig(**{**config["network"], **vocabulary}))
-    fusion = CrossAttention(step, {name: stream["width"] for name, stream in streams.items()})
+    fusions = sight["fusion"]
+    (step,) = fusions if isinstance(fusions, list) else [fusions]
+    language = LlamaForCausalLM(LlamaConfig(**config["network"]))
+    fusion = FUSIONS[step["type"]](step, {name: stream["width"] for name, stream in streams.items()})
     hidden = config["network"]["hidden_size"]
     linear = torch.nn.Linear
     projector = torch.nn.Sequential(linear(fusion.width, hidden), torch.nn.GELU(), linear(hidden, hidden))
@@ -118,7 +134,8 @@ def speaker(config, batch):
     if config["phase"] == "stage1":
         language.requires_grad_(False)
     seen = {name: torch.randn(batch, stream["tokens"], stream["width"]) for name, stream in streams.items()}
-    pictures, length = streams[step["queries"]]["tokens"], config["length"]
+    first = step["queries"] if "queries" in step else step["encoders"][0]
+    pictures, length = streams[first]["tokens"], config["length"]
     ids = torch.zeros(batch, length, dtype=torch.long)
     labels = torch.zeros(batch, pictures + length - 1, dtype=torch.long)
 
