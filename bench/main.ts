@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Preset, presets } from "../src/engine/index.js";
 import { writeFileAtomic } from "../src/weights/index.js";
+import { measureAsking, writeAsking } from "./asking.js";
 import { writeCheckpoint } from "./checkpoint.js";
 import { command, measureMemory, measureStartUp } from "./footprint.js";
 import { timeKernels, writeKernels } from "./kernels.js";
@@ -38,11 +39,11 @@ const usage = `usage: npm run bench -- [--only NAME[,NAME]...] [--rounds N] [--t
                         [--json FILE] [--no-peer]
   by default: unet, vae, text, extract, question, memory, startup
   when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator),
-  rendering (the diorama's pictures), training (a step of each network of the recipes), language (a language
+  rendering (the diorama's pictures), asking (the embedded vision-language model), training (a step of each network of the recipes), language (a language
   model of 7B's width; language-tiny: the same made small, to see that it runs)`;
 
 const usual = ["unet", "vae", "text", "extract", "question", "memory", "startup"];
-const others = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering", "training"];
+const others = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering", "asking", "training"];
 const languages = Object.keys(languageShapes) as LanguageShapeName[];
 const named = [...others, ...languages];
 /** What needs diffusers beside it. */
@@ -158,8 +159,9 @@ async function main(): Promise<void> {
   const { only, rounds, threads, memory } = options;
   const wants = (...names: string[]) => names.some((name) => only.has(name));
   if (wants("training")) await benchTraining(options);
+  if (wants("asking")) await benchAsking(options);
   for (const name of languages) if (wants(name)) await benchLanguage(name, options);
-  if ([...only].every((name) => name === "training" || name in languageShapes)) return;
+  if ([...only].every((name) => ["training", "asking"].includes(name) || name in languageShapes)) return;
 
   const checkpoint = (name: string, dtype: "f32" | "f16") =>
     writeCheckpoint(place(`checkpoints/${name}`), {
@@ -322,6 +324,18 @@ async function benchTraining({ rounds, threads, peer: wanted, json }: Options): 
   } finally {
     started?.peer.end();
   }
+}
+
+async function benchAsking({ rounds, threads, json }: Options): Promise<void> {
+  const machine = describeMachine(threads);
+  console.log(`\n## Machine\n\n${writeMachine(machine, undefined)}`);
+  const asking = await measureAsking(rounds, threads);
+  console.log(`\n## Asking\n\n${writeAsking(asking)}`);
+  if (json)
+    await writeFileAtomic(
+      path.resolve(json),
+      `${JSON.stringify({ machine, rounds, asking }, undefined, 2)}\n`,
+    );
 }
 
 async function benchLanguage(
