@@ -30,6 +30,25 @@ describe("weights that belong to their config", () => {
   );
 });
 
+describe("models that speak and see", () => {
+  it.each(["llama", "llama-gqa", "qwen2"])("fit their config: %s", async (name) => {
+    const { components, notes } = await inspect(goldenPath(name), { layoutOf });
+    expect(components[0]!.misfit).toEqual(fitting);
+    expect(notes).toEqual([expect.stringContaining("it speaks for a vision-language model")]);
+  });
+
+  it("are named by what they are for", async () => {
+    const notesOf = async (folder: string) => (await inspect(folder)).notes;
+    expect(await notesOf("embedded:clip")).toEqual([expect.stringContaining("it sees for")]);
+    expect(await notesOf(goldenPath("pipeline-llava"))).toEqual([
+      "LlavaForConditionalGeneration: ask answers with it.",
+    ]);
+    expect(await notesOf("embedded:vlm")).toEqual([
+      "A vision-language model of diffsight's: ask answers with it. It sees through clip (embedded:clip) and sd (embedded:sd), and speaks by ./llm.",
+    ]);
+  });
+});
+
 describe("weights of another network", () => {
   let folder = "";
   beforeAll(async () => {

@@ -5,6 +5,7 @@ import {
   clipTextLayout,
   clipVisionLayout,
   type Layout,
+  llamaLayout,
   unetLayout,
   vaeLayout,
 } from "../models/index.js";
@@ -37,6 +38,9 @@ export function layoutOf(className: string, config: unknown, keys: readonly stri
       );
     case "CLIPModel":
       return clipLayout(config, { early: holds("embeddings.position_ids") });
+    case "LlamaForCausalLM":
+    case "Qwen2ForCausalLM":
+      return llamaLayout(config);
     default:
       return undefined;
   }

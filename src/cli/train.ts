@@ -25,7 +25,10 @@ export function define(command: Command, shell: Shell): void {
       "Runs a recipe: makes data, trains networks, writes models. What is done already is left alone, and what was cut off " +
         "goes on where it was: call it again after anything. The weights do not depend on interruptions or threads.",
     )
-    .argument("<recipe>", "a JSON file, or the name of one that comes along: quick, standard, long, speaker, llava")
+    .argument(
+      "<recipe>",
+      "a JSON file, or the name of one that comes along: quick, standard, long, speaker, llava",
+    )
     .optionsGroup("What:")
     .option("--plan", "say what each stage will take, and do nothing")
     .option("-o, --out <folder>", "where everything goes (default: runs/<the recipe's name>)")

@@ -107,6 +107,10 @@ const weightless = /Tokenizer|Scheduler|FeatureExtractor|Processor/;
 
 const inPipeline = "as a component of a pipeline folder (with model_index.json)";
 
+const sees = "it sees for a vision-language model whose diffsight.json names it.";
+const speaks =
+  "it speaks for a vision-language model whose diffsight.json names it; quantize writes it in fewer bits.";
+
 const uses: Record<string, string> = {
   StableDiffusionPipeline: "extract, attend, score and generate run with it.",
   StableDiffusionXLPipeline: "extract, attend, score and generate run with it.",
@@ -115,6 +119,16 @@ const uses: Record<string, string> = {
   AutoencoderTiny: `it brings images to latents and back, fast and roughly, ${inPipeline}.`,
   CLIPTextModel: `it encodes prompts, ${inPipeline}.`,
   CLIPTextModelWithProjection: `it encodes prompts, ${inPipeline}.`,
+  CLIPModel: sees,
+  CLIPVisionModel: sees,
+  CLIPVisionModelWithProjection: sees,
+  Dinov2Model: sees,
+  SiglipModel: sees,
+  SiglipVisionModel: sees,
+  LlamaForCausalLM: speaks,
+  Qwen2ForCausalLM: speaks,
+  LlavaForConditionalGeneration: "ask answers with it.",
+  LlavaLlamaForCausalLM: "ask answers with it.",
 };
 
 /** Layouts of bare weight files, told by their keys. */
@@ -161,8 +175,20 @@ export async function inspect(pathOrId: string, options: InspectOptions = {}): P
       `${pathOrId} is no model: ${component.problem ?? "it has no configuration and no weights."}`,
     );
   }
+  const described = await readConfig(tree, "diffsight.json");
+  if (described)
+    return summed(pathOrId, "component", "diffsight.json", [component], [noteOfDescription(described)]);
   const notes = component.className ? notesOfClass(component.className) : notesOfKeys(keys);
   return summed(pathOrId, "component", component.className, [component], notes);
+}
+
+/** What a diffsight.json names; it is read whole where it is used. */
+function noteOfDescription({ encoders, language }: Record<string, unknown>): string {
+  const nameOf = (model: unknown) =>
+    typeof model === "object" && model !== null ? String((model as { id?: unknown }).id) : String(model);
+  const modelOf = (part: unknown) => nameOf((part as { model?: unknown } | undefined)?.model);
+  const seeing = Object.entries((encoders ?? {}) as object).map(([name, one]) => `${name} (${modelOf(one)})`);
+  return `A vision-language model of diffsight's: ask answers with it. It sees through ${seeing.join(" and ")}, and speaks by ${modelOf(language)}.`;
 }
 
 async function inspectComponent(
