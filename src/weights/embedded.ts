@@ -12,3 +12,6 @@ const prefix = "embedded:";
 export function modelPath(reference: string): string {
   return reference.startsWith(prefix) ? host.embeddedModel(reference.slice(prefix.length)) : reference;
 }
+
+/** What `modelPath` takes: "embedded:sd" ...; in a page there are none. */
+export const embeddedModels = (): string[] => host.embeddedNames().map((name) => `${prefix}${name}`);

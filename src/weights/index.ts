@@ -9,7 +9,7 @@ export {
   type WeightFormat,
   type WeightPart,
 } from "./checkpoint.js";
-export { modelPath } from "./embedded.js";
+export { embeddedModels, modelPath } from "./embedded.js";
 export { ModelFolder, type OpenOptions, openCheckpoint, openModel } from "./folder.js";
 export {
   type ComponentInspection,

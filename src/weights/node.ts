@@ -1,6 +1,6 @@
 /** @file The weights' host in Node: the file system, and the hub's cache on it. */
 
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,17 +17,18 @@ export { writeFolderAtomic } from "./write-folder.js";
 
 const embeddedModels = fileURLToPath(new URL("../../assets/micro", import.meta.url));
 
+/** The names of the models that come with the package. */
+export const embeddedNames = (): string[] =>
+  readdirSync(embeddedModels, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? [entry.name] : [],
+  );
+
 /** The folder of a model that comes with the package. @throws misuse MODEL_MISSING */
 export function embeddedModel(name: string): string {
-  const folder = join(embeddedModels, name);
-  if (/^[a-z0-9]+$/.test(name) && existsSync(folder)) return folder;
-  const names = readdirSync(embeddedModels, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => `embedded:${entry.name}`);
-  throw misuse(
-    "MODEL_MISSING",
-    `This package has no model "embedded:${name}": there are ${names.join(", ")}.`,
-  );
+  const names = embeddedNames();
+  if (names.includes(name)) return join(embeddedModels, name);
+  const there = names.map((one) => `embedded:${one}`).join(", ");
+  throw misuse("MODEL_MISSING", `This package has no model "embedded:${name}": there are ${there}.`);
 }
 
 /** Opens a path, or else an id of the hub. @throws MODEL_MISSING, and what the hub may raise */

@@ -31,6 +31,8 @@ export const embeddedModel: typeof node.embeddedModel = (name) => {
   throw misuse("MODEL_MISSING", `A page has no model "embedded:${name}": name its address.`);
 };
 
+export const embeddedNames: typeof node.embeddedNames = () => [];
+
 export const hubCacheFolder: typeof node.hubCacheFolder = () => {
   throw misuse("NO_FILES", "A page has no folder for the hub's cache: its browser keeps what it fetched.");
 };
