@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VisionLanguageModel } from "../src/vlm/index.js";
-import { run } from "./cli.js";
+import { root, run } from "./cli.js";
 import { Golden, goldenPath } from "./golden.js";
 import { writeVlmFolder } from "./vlm-folder.js";
 
@@ -121,6 +121,19 @@ describe("diffsight ask", () => {
       tokens: first.new_token_ids.length,
       finish: "length",
     });
+  });
+
+  it("answers by the package's own model where none is named, in any case of letters", async () => {
+    const own = path.join(root, "assets/scenes/ball-rabbit.png");
+    const said = async (question: string) => {
+      const { status, stdout, stderr } = await run(["ask", own, question]);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      return stdout.trim();
+    };
+    const answer = await said("which way is the rabbit facing? left or right?");
+    expect(["left", "right"]).toContain(answer);
+    expect(await said("Which way is the RABBIT facing? Left or right?")).toBe(answer);
+    expect(["yes", "no"]).toContain(await said("Is the rabbit facing left?"));
   });
 
   it.each([
