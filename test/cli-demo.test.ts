@@ -14,7 +14,9 @@ it("makes one self-contained page of true pictures", { timeout: 180_000 }, async
   const file = path.join(folder, "tour", "index.html");
   expect(stdout.split("\n").slice(0, 2)).toEqual([
     file,
-    expect.stringMatching(/^Computed in \d+\.\d s on \d+ threads?: \d+ of 28 pairs .* took \d+ ms\.$/),
+    expect.stringMatching(
+      /^Computed in \d+\.\d s on \d+ threads?: \d+ of 14 questions .* \d+ of 28 pairs .* took \d+ ms\.$/,
+    ),
   ]);
   expect(readdirSync(path.dirname(file))).toEqual(["index.html"]);
 
@@ -25,6 +27,10 @@ it("makes one self-contained page of true pictures", { timeout: 180_000 }, async
   expect(/url\(|@import|<script|undefined|NaN/.exec(text)?.[0]).toBeUndefined();
   const links = [...page.matchAll(/href="#([^"]+)"/g)].map((match) => match[1]!);
   for (const id of links) expect(text).toContain(`id="${id}"`);
+
+  const told = [...text.matchAll(/<span class="answer">([^<]+) <b class="(yes|no)"/g)];
+  expect(told).toHaveLength(14);
+  expect(told.filter(([, , mark]) => mark === "yes").length).toBeGreaterThan(9);
 
   const images = [...page.matchAll(/<img([^>]*)>/g)].map((match) => match[1]!);
   expect(images.length).toBeGreaterThan(60);

@@ -393,7 +393,7 @@ describe("taps, inspect, models and doctor", () => {
     expect(JSON.parse(models.stdout)).toMatchObject({
       embedded: expect.arrayContaining([
         expect.objectContaining({ name: "embedded:sd", className: "StableDiffusionPipeline" }),
-        expect.objectContaining({ name: "embedded:vlm", className: "diffsight.json" }),
+        expect.objectContaining({ name: "embedded:vlm", className: "VisionLanguageModel" }),
       ]),
       cached: [],
     });

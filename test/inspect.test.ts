@@ -43,6 +43,13 @@ describe("models that speak and see", () => {
     expect(await notesOf(goldenPath("pipeline-llava"))).toEqual([
       "LlavaForConditionalGeneration: ask answers with it.",
     ]);
+    const { components, className } = await inspect("embedded:vlm", { layoutOf });
+    expect([className, ...components.map((one) => one.className)]).toEqual([
+      "VisionLanguageModel",
+      undefined,
+      "LlamaForCausalLM",
+    ]);
+    expect(components[1]!.misfit).toEqual(fitting);
     expect(await notesOf("embedded:vlm")).toEqual([
       "A vision-language model of diffsight's: ask answers with it. It sees through clip (embedded:clip) and sd (embedded:sd), and speaks by ./llm.",
     ]);

@@ -120,6 +120,8 @@ function printSummaries({ stages }: Recipe, summaries: readonly StageSummary[], 
     if (stages[i]!.kind !== "export") continue;
     if (existsSync(join(folder, "unet")))
       shell.note(`  try: diffsight generate "a dog in the park" --model ${place} -o dog.png`);
+    else if (existsSync(join(folder, "diffsight.json")))
+      shell.note(`  try: diffsight ask picture.png "Where is this?" --model ${place}`);
     else shell.note(`  try: diffsight inspect ${place}`);
   }
 }

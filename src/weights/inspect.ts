@@ -176,8 +176,12 @@ export async function inspect(pathOrId: string, options: InspectOptions = {}): P
     );
   }
   const described = await readConfig(tree, "diffsight.json");
-  if (described)
-    return summed(pathOrId, "component", "diffsight.json", [component], [noteOfDescription(described)]);
+  if (described) {
+    const own = await tree.has("llm/config.json");
+    const language = own ? [(await inspectComponent(tree, "llm", undefined, options)).component] : [];
+    const parts = [{ ...component, name: "" }, ...language];
+    return summed(pathOrId, "component", "VisionLanguageModel", parts, [noteOfDescription(described)]);
+  }
   const notes = component.className ? notesOfClass(component.className) : notesOfKeys(keys);
   return summed(pathOrId, "component", component.className, [component], notes);
 }

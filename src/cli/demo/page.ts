@@ -103,7 +103,7 @@ function answers({ answers, pictures, scenes, scenesFolder }: Tour): Section {
   const times = answers.map(({ time }) => time).sort((a, b) => a - b);
   const [asked] = answers;
   const html = `<h2>What a language model makes of it</h2>
-<p>CLIP’s features and the diffusion model’s, which is told the question, joined and read by a small language model. It was taught on questions about other scenes of this world; of these, which it has never seen, it answers ${right} of ${answers.length}.</p>
+<p>CLIP’s features and the diffusion model’s, which is told the question, joined and read by a small language model. It was taught on questions about other scenes of this world; of these, which it has never seen, it answers ${right} of ${answers.length} rightly.</p>
 <div class="row told">${told.join("")}</div>
 ${command(
   [
