@@ -41,5 +41,6 @@ export { partSize, planTraining, StepProgram, type TrainingPlan } from "./step-p
 export { featureColumn } from "./subjects.js";
 export * from "./task.js";
 export { checkPictures, picturesOf, roles, stacked } from "./tasks/pictures.js";
+export { absoluteModel } from "./token-encoder.js";
 export * from "./train.js";
 export { bytesOf, matchKey, memoryCheckpoint, parametersOf, scopeOf } from "./weights.js";

@@ -1,7 +1,7 @@
 /** @file One encoder of a description, in the process that needs its tokens: what stores of features and batches share. */
 
 import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { Engine } from "../engine/index.js";
 import { failure, misuse, type Tensor } from "../tensor/index.js";
@@ -9,6 +9,8 @@ import {
   type EncoderDescription,
   EncoderOpener,
   encoderSchema,
+  isRelative,
+  type ModelReference,
   type Picture,
   parseDescription,
   resolveModel,
@@ -27,6 +29,10 @@ export interface FoundEncoder {
   encoder: EncoderDescription;
   folder: string;
 }
+
+/** A relative path as one from the root, so that what names it can lie elsewhere. */
+export const absoluteModel = (reference: ModelReference, folder: string): ModelReference =>
+  isRelative(reference) ? resolve(folder, reference) : reference;
 
 /** @throws misuse DESCRIPTION; failure FILE_MISSING */
 export async function encoderDescription(as: z.infer<typeof describedEncoder>): Promise<FoundEncoder> {

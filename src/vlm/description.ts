@@ -1,6 +1,5 @@
 /** @file `diffsight.json`: what a folder's vision-language model is made of. */
 
-import { resolve } from "node:path";
 import { z } from "zod";
 import { defaultTap, parts } from "../diffusion/index.js";
 import { fits } from "../image/index.js";
@@ -152,7 +151,9 @@ export async function writeDescription(folder: string, description: VlmDescripti
   await writeFileAtomic(`${folder}/${descriptionFile}`, `${text}\n`);
 }
 
-const isRelative = (reference: string) => /^\.\.?(\/|$)/.test(reference);
+/** Whether a model is named by a path that begins at the folder of whatever names it. */
+export const isRelative = (reference: ModelReference): reference is string =>
+  typeof reference === "string" && /^\.\.?(\/|$)/.test(reference);
 
 /** Where a model that a description names is to be opened: what `openModel` takes. */
 export function resolveModel(
@@ -165,10 +166,6 @@ export function resolveModel(
     revision: undefined,
   };
 }
-
-/** A relative path as one from the root, so that what names it can lie elsewhere. */
-export const absoluteModel = (reference: ModelReference, folder: string): ModelReference =>
-  typeof reference === "string" && isRelative(reference) ? resolve(folder, reference) : reference;
 
 /** The form of `diffsight.json` as JSON Schema (2020-12), for editors and for other programs. */
 export function descriptionJsonSchema(): object {

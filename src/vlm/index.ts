@@ -13,11 +13,11 @@ export {
   conditionOn,
 } from "./conditioning.js";
 export {
-  absoluteModel,
   descriptionFile,
   descriptionJsonSchema,
   type EncoderDescription,
   encoderSchema,
+  isRelative,
   type ModelReference,
   parseDescription,
   readDescription,

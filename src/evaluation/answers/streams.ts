@@ -7,8 +7,8 @@ import type { z } from "zod";
 import type { Store } from "../../data/index.js";
 import { guide } from "../../diffusion/index.js";
 import type { Tensor } from "../../tensor/index.js";
-import { featureColumn, type featuresSchema } from "../../training/index.js";
-import { absoluteModel, type Conditioning, type EncoderDescription } from "../../vlm/index.js";
+import { absoluteModel, featureColumn, type featuresSchema } from "../../training/index.js";
+import type { Conditioning, EncoderDescription } from "../../vlm/index.js";
 
 type Features = z.input<typeof featuresSchema>;
 

@@ -4,13 +4,8 @@ import { readFile } from "node:fs/promises";
 import { dirname, extname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DiffsightError, failure, misuse } from "../../tensor/index.js";
-import { parseRecipe, type Recipe, type TrainStage } from "../../training/index.js";
-import {
-  absoluteModel,
-  type ModelReference,
-  parseDescription,
-  type VlmDescription,
-} from "../../vlm/index.js";
+import { absoluteModel, parseRecipe, type Recipe, type TrainStage } from "../../training/index.js";
+import { type ModelReference, parseDescription, type VlmDescription } from "../../vlm/index.js";
 import { withFeatures } from "./features.js";
 import { overridden, type StageJson } from "./overrides.js";
 import { parsePlan, type SweepPlan } from "./plan.js";

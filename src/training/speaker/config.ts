@@ -6,7 +6,6 @@ import { hashFolder } from "../../data/index.js";
 import { readLanguageConfig } from "../../models/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
-  absoluteModel,
   parseDescription,
   planSight,
   resolveModel,
@@ -15,7 +14,7 @@ import {
 } from "../../vlm/index.js";
 import { openModel } from "../../weights/index.js";
 import { networkSchema } from "../tasks/networks.js";
-import { openTokenEncoder, readDescriptionFile } from "../token-encoder.js";
+import { absoluteModel, openTokenEncoder, readDescriptionFile } from "../token-encoder.js";
 import { loraSchema } from "./adapter.js";
 import { languageJson } from "./language.js";
 
