@@ -90,9 +90,9 @@ describe("the packed package", () => {
     );
   });
 
-  it("is at most 15 MB", () => {
+  it("is at most 18 MB, of which 14 are the embedded models", () => {
     console.log(`The package: ${packed.size} bytes, ${packed.files.length} files`);
-    expect(packed.size).toBeLessThanOrEqual(15_000_000);
+    expect(packed.size).toBeLessThanOrEqual(18_000_000);
   });
 
   it("pleases publint", async () => {
