@@ -39,8 +39,8 @@ const usage = `usage: npm run bench -- [--only NAME[,NAME]...] [--rounds N] [--t
                         [--json FILE] [--no-peer]
   by default: unet, vae, text, extract, question, memory, startup
   when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator),
-  rendering (the diorama's pictures), asking (the embedded vision-language model), training (a step of each network of the recipes), language (a language
-  model of 7B's width; language-tiny: the same made small, to see that it runs)`;
+  rendering (the diorama's pictures), asking (the embedded vision-language model), training (a step of each network of
+  the recipes), language (a language model of 7B's width; language-tiny: the same made small, to see that it runs)`;
 
 const usual = ["unet", "vae", "text", "extract", "question", "memory", "startup"];
 const others = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering", "asking", "training"];

@@ -125,7 +125,7 @@ export async function compareTraining({ rounds, threads, peer, note }: Options):
 /** The peer is told how many tokens its language model has: ours knows them from its tokenizer. */
 const withVocabulary = (config: SpeakerTraining) => ({
   ...config,
-  network: { ...config.network, ...languageJson(config) },
+  network: languageJson(config),
 });
 
 async function stageOf(recipe: string, name: string): Promise<TrainStage> {

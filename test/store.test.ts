@@ -5,8 +5,17 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { contentKey, Ledger, Store, type StorePlan, StoreWriter, writeShard } from "../src/data/index.js";
+import {
+  contentKey,
+  hashFolder,
+  Ledger,
+  Store,
+  type StorePlan,
+  StoreWriter,
+  writeShard,
+} from "../src/data/index.js";
 import { type DiffsightError, Tensor } from "../src/tensor/index.js";
+import { modelPath } from "../src/weights/index.js";
 
 const root = mkdtempSync(path.join(tmpdir(), "diffsight-store-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -139,4 +148,9 @@ it("an address depends on values, not on the order of fields", () => {
       expect(contentKey({ value, more: 1 })).not.toBe(contentKey({ value, more: 2 }));
     }),
   );
+});
+
+it("a model has one address, whatever names it", async () => {
+  expect(await hashFolder("embedded:sd")).toBe(await hashFolder(modelPath("embedded:sd")));
+  expect(await hashFolder("embedded:sd")).not.toBe(await hashFolder("embedded:clip"));
 });

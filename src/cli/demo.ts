@@ -15,8 +15,9 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("[flags]")
     .description(
-      "Everything once, on the embedded model and eight small pictures: what a question changes, what a language model answers, where words " +
-        "look, what features look like, which caption fits, a generated picture, and timings. One HTML page that needs no network.",
+      "Everything once, on the embedded model and eight small pictures: what a question changes, what a language model " +
+        "answers, where words look, what features look like, which caption fits, a generated picture, and timings. One HTML " +
+        "page that needs no network.",
     )
     .optionsGroup("What:")
     .option("-o, --out <folder>", "where index.html goes", "demo")
@@ -43,7 +44,8 @@ async function demo({ out, threads, ...flags }: DemoFlags, shell: Shell): Promis
   shell.line(file);
   shell.line(
     `Computed in ${tour.seconds.toFixed(1)} s on ${tour.threads} thread${tour.threads === 1 ? "" : "s"}: ` +
-      `${right} of ${tour.answers.length} questions answered rightly, ${paper!.right} of ${paper!.pairs} pairs of captions matched by the paper's score; the next question about a picture took ${tour.timings.nextQuestion.toFixed(0)} ms.`,
+      `${right} of ${tour.answers.length} questions answered rightly, ` +
+      `${paper!.right} of ${paper!.pairs} pairs of captions matched by the paper's score; the next question about a picture took ${tour.timings.nextQuestion.toFixed(0)} ms.`,
   );
   shell.line(`Open ${pathToFileURL(file).href}`);
 }

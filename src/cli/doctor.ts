@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { arch, availableParallelism, cpus, freemem, platform, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
-import { embeddedFolder, scenesFolder, selfTestFile } from "./embedded.js";
+import { scenesFolder, selfTestFile } from "./embedded.js";
 import { examples, outputFlags } from "./flags.js";
 import { formatBytes } from "./progress.js";
 import type { OutputFlags, Shell } from "./shell.js";
@@ -238,7 +238,7 @@ async function checkModel(signal: AbortSignal): Promise<Finding[]> {
   try {
     const { DiffusionEncoder } = await import("../diffusion/index.js");
     const begin = performance.now();
-    await using encoder = await DiffusionEncoder.fromPretrained(embeddedFolder, {
+    await using encoder = await DiffusionEncoder.fromPretrained("embedded:sd", {
       device: "cpu",
       passes: 2,
       signal,

@@ -1,9 +1,6 @@
-/** @file Where the package keeps its own model and pictures. */
+/** @file Where the package keeps its own pictures. */
 
 import { fileURLToPath } from "node:url";
-import { modelPath } from "../weights/index.js";
-
-export const embeddedFolder = modelPath("embedded:sd");
 
 export const scenesFolder = fileURLToPath(new URL("../../assets/scenes", import.meta.url));
 

@@ -1,9 +1,9 @@
 /** @file `diffsight eval`: vision-language models judged by a benchmark's questions. */
 
-import { availableParallelism } from "node:os";
 import type { Command } from "commander";
+import type { Judgement } from "../evaluation/index.js";
 import { misuse } from "../tensor/index.js";
-import { examples, namedModels, outputFlags, repeated, wholeNumber } from "./flags.js";
+import { examples, namedModels, outputFlags, repeated, threadsFlag, wholeNumber } from "./flags.js";
 import { publish } from "./probe/publish.js";
 import { checkThreads, resumable } from "./recipe-files.js";
 import { recipeProgress } from "./recipe-progress.js";
@@ -43,9 +43,8 @@ export function define(command: Command, shell: Shell): void {
     .optionsGroup("How much:")
     .option("--scenes <n>", "pictures with questions of their own", wholeNumber, 2000)
     .option("--pairs <n>", "twins of each pattern", wholeNumber, 500)
-    .option("--unseen <n>", "pictures of combinations that training never shows", wholeNumber, 500)
-    .optionsGroup("Computing:")
-    .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
+    .option("--unseen <n>", "pictures of combinations that training never shows", wholeNumber, 500);
+  threadsFlag(command);
   outputFlags(command, { json: "print the numbers as JSON" });
   examples(
     command,
@@ -69,29 +68,21 @@ async function evaluate(benchmark: string, flags: EvalFlags, shell: Shell): Prom
   const { modelPath } = await import("../weights/index.js");
   await shell.checkWritable(out, { folder: true });
   const progress = recipeProgress(shell, flags);
+  const request = {
+    scenes: { test: scenes, twins: pairs, unseen },
+    tuning: !test,
+    clip: "embedded:clip",
+    options,
+  };
   await resumable(shell, async () => {
-    const found: Parameters<typeof judgedReport>[0] = Object.fromEntries(
-      await inTurn(models, async ([name, source]) => {
-        shell.note(name);
-        const request = {
-          scenes: { test: scenes, twins: pairs, unseen },
-          tuning: !test,
-          clip: "embedded:clip",
-          options,
-        };
-        const run = { out, threads, signal: shell.signal, onEvent: progress.event };
-        const model = modelPath(source);
-        const judgement = await judge(model, request, run).finally(progress.end);
-        return [name, { model, judgement }] as const;
-      }),
-    );
+    const found: Record<string, { model: string; judgement: Judgement }> = {};
+    for (const [name, source] of models) {
+      shell.note(name);
+      const model = modelPath(source);
+      const run = { out, threads, signal: shell.signal, onEvent: progress.event };
+      found[name] = { model, judgement: await judge(model, request, run).finally(progress.end) };
+    }
     const title = "Questions about the diorama";
     await publish(judgedReport(found, { title, tuning: !test, options }), benchmark, flags, shell);
   });
-}
-
-async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const done: R[] = [];
-  for (const item of items) done.push(await work(item));
-  return done;
 }

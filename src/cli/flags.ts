@@ -1,5 +1,6 @@
 /** @file Flags that several verbs share, and how their values are read. */
 
+import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { misuse } from "../tensor/index.js";
@@ -70,6 +71,13 @@ export function computingFlags(command: Command): Command {
         .default("auto"),
     )
     .option("--threads <n>", "threads of the CPU (default: all)", wholeNumber);
+}
+
+/** --threads, of the verbs that train and judge. */
+export function threadsFlag(command: Command): Command {
+  return command
+    .optionsGroup("Computing:")
+    .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
 }
 
 /** --seed, --size, --fit, --vae. */

@@ -1,10 +1,9 @@
 /** @file `diffsight sweep`: variants of a recipe, each trained with several seeds, judged and held against each other. */
 
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { OpenPlan, SweepEvent, SweepOutcome } from "../evaluation/index.js";
-import { examples, list, outputFlags, wholeNumber } from "./flags.js";
+import { examples, list, outputFlags, threadsFlag, wholeNumber } from "./flags.js";
 import { publish } from "./probe/publish.js";
 import { checkThreads, recipePath, resumable } from "./recipe-files.js";
 import { recipeProgress } from "./recipe-progress.js";
@@ -37,9 +36,8 @@ export function define(command: Command, shell: Shell): void {
     .option("--test", "judge by the frozen test (default: by validation scenes, for whoever still chooses)")
     .option("--only <variant>", "repeatable (default: all variants)", list(String))
     .option("--seeds <n>", "the first so many of the plan's seeds (default: all)", wholeNumber)
-    .option("-o, --out <folder>", "where everything goes (default: runs/<the plan's name>)")
-    .optionsGroup("Computing:")
-    .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
+    .option("-o, --out <folder>", "where everything goes (default: runs/<the plan's name>)");
+  threadsFlag(command);
   outputFlags(command, { json: "print the numbers, or the plan, as JSON" });
   examples(
     command,

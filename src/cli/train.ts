@@ -1,11 +1,10 @@
 /** @file `diffsight train`: a recipe from its first stage to its last, or on from where it was. */
 
 import { existsSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import type { Command } from "commander";
 import type { Recipe, StageEstimate, StageSummary } from "../training/index.js";
-import { examples, outputFlags, wholeNumber } from "./flags.js";
+import { examples, outputFlags, threadsFlag } from "./flags.js";
 import { formatBytes, formatDuration } from "./progress.js";
 import { checkThreads, readRecipe, resumable } from "./recipe-files.js";
 import { recipeProgress } from "./recipe-progress.js";
@@ -31,9 +30,8 @@ export function define(command: Command, shell: Shell): void {
     )
     .optionsGroup("What:")
     .option("--plan", "say what each stage will take, and do nothing")
-    .option("-o, --out <folder>", "where everything goes (default: runs/<the recipe's name>)")
-    .optionsGroup("Computing:")
-    .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
+    .option("-o, --out <folder>", "where everything goes (default: runs/<the recipe's name>)");
+  threadsFlag(command);
   outputFlags(command, { json: "print what came out, or the plan, as JSON" });
   examples(
     command,

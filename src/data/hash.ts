@@ -5,6 +5,7 @@ import { createReadStream, existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { failure } from "../tensor/index.js";
+import { modelPath } from "../weights/index.js";
 
 /** SHA-256 in hexadecimal. */
 export function hashBytes(...parts: readonly (Uint8Array | string)[]): string {
@@ -28,8 +29,10 @@ export async function hashFile(path: string, { signal }: { signal?: AbortSignal 
 /**
  * What a model's folder holds, as one hash: configs, texts and weights, not cards and curves. Of the name alone when there
  * is no such folder: an id of the hub.
+ * @param model a path, an id, or one of the package's own such as `embedded:sd`
  */
-export async function hashFolder(path: string): Promise<string> {
+export async function hashFolder(model: string): Promise<string> {
+  const path = modelPath(model);
   if (!existsSync(path)) return hashBytes(path);
   const files = readdirSync(path, { recursive: true, encoding: "utf8" })
     .filter((file) => /\.(json|txt|safetensors|bin)$/.test(file))

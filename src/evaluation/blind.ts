@@ -70,7 +70,7 @@ export function blindPairs(
 /**
  * Which twins of a store a CLIP is blind to.
  * @param pictures two rows a pair, one after the other
- * @param embedded the pictures' embeddings row by row
+ * @param embedded the pictures' embeddings, row by row
  */
 export function twinsBlindTo(pictures: Store, embedded: Store, options?: BlindOptions): BlindPair[] {
   const bytesOf = (row: number) => pictures.row("rgb", row).data as Uint8Array;

@@ -179,7 +179,7 @@ export async function inspect(pathOrId: string, options: InspectOptions = {}): P
   if (described) {
     const own = await tree.has("llm/config.json");
     const language = own ? [(await inspectComponent(tree, "llm", undefined, options)).component] : [];
-    const parts = [{ ...component, name: "" }, ...language];
+    const parts = [component, ...language];
     return summed(pathOrId, "component", "VisionLanguageModel", parts, [noteOfDescription(described)]);
   }
   const notes = component.className ? notesOfClass(component.className) : notesOfKeys(keys);

@@ -8,8 +8,8 @@ import type * as node from "./node.js";
 import type { FileTree, SourceOptions, WeightFile } from "./source.js";
 
 /** Opens a URL (also a relative one: "/models/sd", "./sd", "sd.safetensors"), or else an id of the hub. */
-export const openSource: typeof node.openSource = async (idOrUrl, options) => {
-  modelPath(idOrUrl);
+export const openSource: typeof node.openSource = async (reference, options) => {
+  const idOrUrl = modelPath(reference);
   const isFile = /\.(safetensors|bin|pt|pth|ckpt)$/.test(idOrUrl);
   if (!isFile && isModelId(idOrUrl)) return { kind: "folder", tree: await hubTree(idOrUrl, options) };
   const url = new URL(idOrUrl, globalThis.document?.baseURI ?? location.href).href;

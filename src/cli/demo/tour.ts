@@ -16,7 +16,7 @@ import {
 import type { Tensor } from "../../tensor/index.js";
 import type { SceneLine } from "../../training/index.js";
 import { inspect } from "../../weights/index.js";
-import { embeddedFolder, scenesFolder } from "../embedded.js";
+import { scenesFolder } from "../embedded.js";
 import type { Shell } from "../shell.js";
 import { answersOf, type Told } from "./answers.js";
 
@@ -110,7 +110,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
 
   stage("what a question changes", 0);
   const opening = performance.now();
-  await using eye = await DiffusionEncoder.fromPretrained(embeddedFolder, { device: "cpu", threads, signal });
+  await using eye = await DiffusionEncoder.fromPretrained("embedded:sd", { device: "cpu", threads, signal });
   const [first, ...others] = questions[0]![1];
   const subject = pictures[at(questions[0]![0])]!;
   const timed = async (work: () => Promise<unknown>) => {
@@ -176,7 +176,7 @@ export async function takeTour(shell: Shell, threads = availableParallelism()): 
     generated.push({ prompt, seed: 0, picture: encodePng(image) });
   }
 
-  const { parameters } = await inspect(embeddedFolder);
+  const { parameters } = await inspect("embedded:sd");
   return {
     scenesFolder,
     parameters,

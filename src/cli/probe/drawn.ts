@@ -2,7 +2,6 @@
 
 import type { Command } from "commander";
 import { misuse } from "../../tensor/index.js";
-import { embeddedFolder } from "../embedded.js";
 import { examples, outputFlags, realNumber, wholeNumber } from "../flags.js";
 import { recipeProgress } from "../recipe-progress.js";
 import type { Shell } from "../shell.js";
@@ -10,7 +9,7 @@ import { type PixelsFlags, pixelsFlags, pixelsPlan } from "./pixels.js";
 import { publish } from "./publish.js";
 
 interface DrawnFlags extends PixelsFlags {
-  model?: string;
+  model: string;
   drawings: number;
   steps: number;
   cfg: number;
@@ -26,7 +25,7 @@ export function define(command: Command, shell: Shell): void {
     )
     .optionsGroup("What:")
     .option("-o, --out <folder>", "where drawings, network and drawn.html go", "runs/probe")
-    .option("-m, --model <path>", "folder of a diffusers pipeline (default: the embedded one)")
+    .option("-m, --model <path>", "folder of a diffusers pipeline", "embedded:sd")
     .option("--drawings <n>", "captions to draw", wholeNumber, 500)
     .option("--steps <n>", "steps of each drawing", wholeNumber, 25)
     .option("--cfg <w>", "weight of classifier-free guidance", realNumber, 4)
@@ -44,7 +43,7 @@ export function define(command: Command, shell: Shell): void {
 
 async function drawn(flags: DrawnFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
-  const { out, threads, model = embeddedFolder, drawings, steps, cfg, seed } = flags;
+  const { out, threads, model, drawings, steps, cfg, seed } = flags;
   for (const [flag, value] of Object.entries({ drawings, steps }))
     if (value < 1) throw misuse("RANGE", `--${flag} must be at least 1, not ${value}.`);
   const plan = pixelsPlan(flags);

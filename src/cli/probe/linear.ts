@@ -1,20 +1,16 @@
 /** @file `diffsight probe linear`: what frozen features tell, held against CLIP's, in the embedded world. */
 
-import { existsSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { ProbePlan } from "../../evaluation/index.js";
 import { misuse } from "../../tensor/index.js";
-import { embeddedFolder } from "../embedded.js";
-import { examples, list, outputFlags, realNumber, wholeNumber } from "../flags.js";
+import { examples, list, outputFlags, realNumber, threadsFlag, wholeNumber } from "../flags.js";
 import { recipeProgress } from "../recipe-progress.js";
 import type { OutputFlags, Shell } from "../shell.js";
 import { publish } from "./publish.js";
 
 interface LinearFlags extends OutputFlags {
   out: string;
-  model?: string;
+  model: string;
   clip?: [string, string][];
   tap?: string[];
   timestep?: number[];
@@ -32,11 +28,8 @@ interface LinearFlags extends OutputFlags {
 
 const prompts = ["none", "question", "full", "loose"] as const;
 
-/** CLIPs that come with the package, by name. */
-const ownClips = ["clip", "control"].map((name): [string, string] => [
-  name,
-  fileURLToPath(new URL(`../../../assets/micro/${name}`, import.meta.url)),
-]);
+/** CLIPs that come with the package, by name; the control is with the source code alone. */
+const ownClips = ["clip", "control"].map((name): [string, string] => [name, `embedded:${name}`]);
 
 export function define(command: Command, shell: Shell): void {
   command
@@ -48,11 +41,7 @@ export function define(command: Command, shell: Shell): void {
     )
     .optionsGroup("What:")
     .option("-o, --out <folder>", "where features, heads and linear.html go", "runs/probe")
-    .option(
-      "-m, --model <path>",
-      "folder of a diffusers pipeline (default: the embedded one)",
-      embeddedFolder,
-    )
+    .option("-m, --model <path>", "folder of a diffusers pipeline", "embedded:sd")
     .option(
       "--clip <name=path>",
       "a CLIPModel to hold it against; repeatable (default: the embedded ones)",
@@ -81,8 +70,10 @@ export function define(command: Command, shell: Shell): void {
     .option("--pairs <n>", "twins of each pattern", wholeNumber, 500)
     .option("--looks <n>", "scenes in which to see where the model looks; 0 for none", wholeNumber, 200)
     .option("--seeds <n>", "heads for each way of seeing", wholeNumber, 1)
-    .addOption(new Option("--tuning", "judge by validation scenes: for whoever still chooses among settings"))
-    .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
+    .addOption(
+      new Option("--tuning", "judge by validation scenes: for whoever still chooses among settings"),
+    );
+  threadsFlag(command);
   outputFlags(command, { json: "print the numbers as JSON" });
   examples(
     command,
@@ -115,7 +106,7 @@ function shortened(steps: number): NonNullable<ProbePlan["settings"]> {
 
 /** The ways of seeing that the flags ask for. */
 function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePlan {
-  const { model = embeddedFolder, scenes, pairs, seeds, tuning = false } = flags;
+  const { model, scenes, pairs, seeds, tuning = false } = flags;
   const { tap: taps = ["U-L1-R1-B0-Cross-Q"], timestep: timesteps = [50] } = flags;
   const { prompt = ["question"], guidance: strengths = [1, 4] } = flags;
   const diffusion = { encoder: "diffusion", model, taps, timesteps } as const;
@@ -155,7 +146,8 @@ async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
   for (const [flag, value] of Object.entries({ scenes, pairs, seeds, threads })) {
     if (value < 1) throw misuse("RANGE", `--${flag} must be at least 1, not ${value}.`);
   }
-  const clips = flags.clip ?? ownClips.filter(([, path]) => existsSync(path));
+  const { embeddedModels } = await import("../../weights/index.js");
+  const clips = flags.clip ?? ownClips.filter(([, path]) => embeddedModels().includes(path));
   const evaluation = await import("../../evaluation/index.js");
   await shell.checkWritable(out, { folder: true });
   const plan = planOf(flags, clips);
@@ -180,7 +172,7 @@ async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
 }
 
 /** Where the model's words look, and what questions change. */
-async function lookAround({ model = embeddedFolder, looks: scenes, ...flags }: LinearFlags, shell: Shell) {
+async function lookAround({ model, looks: scenes, ...flags }: LinearFlags, shell: Shell) {
   const { DiffusionEncoder } = await import("../../diffusion/index.js");
   const { looks } = await import("../../evaluation/index.js");
   const { tap: [tap] = [], timestep: [timestep] = [], threads } = flags;

@@ -1,10 +1,9 @@
 /** @file `diffsight probe pixels`: what a small network learns to tell from the pictures themselves. */
 
-import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import type { PixelsPlan } from "../../evaluation/index.js";
 import { misuse } from "../../tensor/index.js";
-import { examples, outputFlags, wholeNumber } from "../flags.js";
+import { examples, outputFlags, threadsFlag, wholeNumber } from "../flags.js";
 import { recipeProgress } from "../recipe-progress.js";
 import type { OutputFlags, Shell } from "../shell.js";
 import { publish } from "./publish.js";
@@ -23,8 +22,8 @@ export function pixelsFlags(command: Command): void {
   command
     .option("--scenes <n>", "pictures that the network learns from (default: 98304)", wholeNumber)
     .option("--updates <n>", "updates of the network (default: 8000)", wholeNumber)
-    .addOption(new Option("--tuning", "judge by validation scenes, not by the frozen test"))
-    .option("--threads <n>", "threads that compute side by side", wholeNumber, availableParallelism());
+    .addOption(new Option("--tuning", "judge by validation scenes, not by the frozen test"));
+  threadsFlag(command);
 }
 
 /** @throws DiffsightError RANGE */

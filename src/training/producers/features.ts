@@ -277,7 +277,7 @@ export const producer = defineProducer<FeaturesConfig>({
 
   async source(config) {
     if (config.encoder === "words") return "";
-    if (config.encoder !== "described") return hashFolder(modelPath(config.model));
+    if (config.encoder !== "described") return hashFolder(config.model);
     const { encoder, folder } = await encoderDescription(config.as);
     // Neither when it is told what nor what is done with its tokens changes them.
     const seeing = { ...encoder, conditioning: undefined, projector: undefined };
