@@ -6,14 +6,19 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  findLeakage,
   judge,
+  measureLeakage,
+  mismatch,
   type OpenPlan,
   openPlan,
   runSweep,
   type SweepEvent,
   type SweepOutcome,
+  scenePictures,
   sweepReport,
 } from "../src/evaluation/index.js";
+import { VisionLanguageModel } from "../src/vlm/index.js";
 import { run } from "./cli.js";
 import { tinyPlan } from "./sweep/tiny.js";
 
@@ -57,6 +62,8 @@ describe("a sweep", () => {
       expect(names.filter((one) => one === name)).toHaveLength(1);
     for (const name of ["speaker", "answers-test", "answers-twins"])
       expect(names.filter((one) => one === name)).toHaveLength(4);
+    // Nothing is told to CLIP.
+    expect(names.filter((one) => one === "told-captions")).toHaveLength(2);
   });
 
   it("trains each seed anew", () => {
@@ -69,6 +76,25 @@ describe("a sweep", () => {
       "both-2",
     ]);
   });
+
+  it("tells diffusion captions, as probe leakage does", async () => {
+    const [clip, both] = outcomes.map(({ judgement }) => judgement.leakage);
+    expect(clip).toBeUndefined();
+    const pictures = mismatch(await scenePictures({ count: 5, split: "validation" }));
+    await using model = await VisionLanguageModel.fromPretrained(`${out}/models/both-1`, {
+      device: "cpu",
+      threads: 1,
+      template: "plain",
+    });
+    const records = await measureLeakage(model, {
+      pictures,
+      guidances: [0, 4],
+      layers: { all: undefined },
+      maxTokens: 6,
+    });
+    const { name: _, ...found } = findLeakage("alone", records, pictures, { world: true });
+    expect(both).toMatchObject(found);
+  }, 120_000);
 
   it("leaves what is done alone", async () => {
     const again: SweepEvent[] = [];
@@ -106,8 +132,23 @@ describe("a sweep", () => {
     const told = JSON.parse(json);
     expect(told.variants.map(({ title }: { title: string }) => title)).toEqual(["CLIP", "CLIP & SD"]);
     expect(told.contrasts).toHaveLength(1);
+    expect(told.variants.map(({ leakage }: { leakage?: object }) => leakage !== undefined)).toEqual([
+      false,
+      true,
+    ]);
+    expect(told.variants[1].leakage.told.map(({ guidance }: { guidance: number }) => guidance)).toEqual([
+      0, 4,
+    ]);
     expect(told.contrasts[0].compared.twins.seeds.map(({ seed }: { seed: number }) => seed)).toEqual([1, 2]);
-    for (const text of ["no result", "CLIP &amp; SD", "Against CLIP", "A paper", "24.7", "says neither"])
+    for (const text of [
+      "no result",
+      "CLIP &amp; SD",
+      "Against CLIP",
+      "A paper",
+      "24.7",
+      "says neither",
+      "mismatch, s = 4",
+    ])
       expect(html).toContain(text);
     expect(csv.split("\n")[0]).toBe("variant,seed,set,pattern,accuracy,low,high,n");
     expect(csv).toMatch(/^both,2,twins,mean,/m);

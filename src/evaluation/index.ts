@@ -32,3 +32,4 @@ export * from "./sweep/findings.js";
 export { parsePlan, type SweepPlan, type SweepVariant } from "./sweep/plan.js";
 export { type JudgedReportOptions, judgedReport, type SweepReport, sweepReport } from "./sweep/report.js";
 export * from "./sweep/run.js";
+export type { ToldFindings } from "./sweep/told.js";

@@ -68,7 +68,14 @@ export function tinyPlan(assets: string) {
     },
     seeds: { stages: ["speaker"], values: [1, 2] },
     model: "vlm",
-    judge: { scenes: 2, twins: 1, unseen: 1, options: false, clip },
+    judge: {
+      scenes: 2,
+      twins: 1,
+      unseen: 1,
+      options: false,
+      clip,
+      leakage: { pictures: 5, guidances: [0, 4], maxTokens: 6 },
+    },
     baseline: "clip",
     printed: { source: "A paper", chance: { MMVP: 25 } },
   };

@@ -10,6 +10,8 @@ import type { VlmDescription } from "../../vlm/index.js";
 import { readDescription } from "../../vlm/index.js";
 import { openModel } from "../../weights/index.js";
 import { moreBlind } from "../blind.js";
+import { findLeakage, type LeakageFindings } from "../leakage/findings.js";
+import { readTold, type ToldCaptionsConfig, toldScenes } from "../leakage/producer.js";
 import {
   blindStages,
   type Judged,
@@ -40,11 +42,15 @@ export interface JudgeOptions {
   clip?: string | undefined;
   /** Whether questions name their two options. */
   options: boolean;
+  /** Tells diffusion captions as well, to see what of them comes back. */
+  leakage?: Pick<ToldCaptionsConfig, "pictures" | "guidances" | "maxTokens"> | undefined;
 }
 
 /** What a model answered. */
 export interface Judgement extends JudgedTwins {
   answers: Record<Judged, SpokenAnswer[]>;
+  /** Where it was asked for, of a model with a diffusion encoder. */
+  leakage?: LeakageFindings;
 }
 
 /**
@@ -100,12 +106,29 @@ function answerStages(
   }));
 }
 
+const toldStage = "told-captions";
+
+const splitOf = ({ tuning }: Pick<JudgeOptions, "tuning">) => (tuning ? "validation" : "test");
+
+/** None of a model that nothing can be told. */
+function leakageStages(
+  { encoders }: Pick<VlmDescription, "encoders">,
+  model: string,
+  { leakage, tuning }: JudgeOptions,
+): object[] {
+  if (!leakage || !Object.values(encoders).some(({ kind }) => kind === "diffusion")) return [];
+  const config: ToldCaptionsConfig = { model, split: splitOf({ tuning }), ...leakage };
+  // Few rows in a shard: each takes seconds, and threads share them shard by shard.
+  return [{ name: toldStage, kind: "data", producer: "told-captions", config, shard: 4 }];
+}
+
 /** The recipe that judges a folder's model. */
 export async function judgingRecipe(model: string, options: JudgeOptions): Promise<Recipe> {
   const description = await readDescription(await openModel(model));
   return recipeOf([
     ...(await judgedStages(description, model, options)),
     ...answerStages(description, model, options),
+    ...leakageStages(description, model, options),
   ]);
 }
 
@@ -124,7 +147,18 @@ export async function judge(model: string, options: JudgeOptions, run: RunOption
       return [set, readAnswers(store)];
     }),
   ) as Record<Judged, SpokenAnswer[]>;
-  return { answers, ...judgedTwins(options.scenes.twins, options.tuning, folders) };
+  const told = folders.get(toldStage);
+  return {
+    answers,
+    ...judgedTwins(options.scenes.twins, options.tuning, folders),
+    ...(told !== undefined && { leakage: await leakageOf(told, model, options) }),
+  };
+}
+
+async function leakageOf(folder: string, model: string, options: JudgeOptions): Promise<LeakageFindings> {
+  using store = Store.open(folder);
+  const scenes = await toldScenes({ pictures: store.rows, split: splitOf(options) });
+  return findLeakage(model, readTold(store), scenes, { world: true });
 }
 
 /** All answers of a store that the producer `answers` has made. */

@@ -7,5 +7,9 @@ const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
 /** What recipes of judging can name, beside all that others can. */
 export const judgeRegistry: Registry = {
   ...builtIn,
-  producers: { ...builtIn.producers, answers: new URL(`./producer.${ending}`, import.meta.url).href },
+  producers: {
+    ...builtIn.producers,
+    answers: new URL(`./producer.${ending}`, import.meta.url).href,
+    "told-captions": new URL(`../leakage/producer.${ending}`, import.meta.url).href,
+  },
 };

@@ -6,7 +6,7 @@
 import { misuse } from "../../tensor/index.js";
 import { type Estimate, share, z95 } from "../statistics.js";
 
-/** Outcomes of one way: of each run (a seed) 0 or 1 for each item. */
+/** Outcomes of one way: of each run (a seed) a number for each item, such as 1 for right and 0 for wrong. */
 export type Runs = readonly ArrayLike<number>[];
 
 /** A way's runs, and how they count in a contrast. */
@@ -35,6 +35,16 @@ export function crossedMean(runs: Runs, strata: readonly string[]): Estimate {
   const effective = variance === 0 ? count : Math.max(1, Math.round((value * (1 - value)) / variance));
   const { low, high } = share(value * effective, effective);
   return { value, low, high, count };
+}
+
+/**
+ * The mean of any numbers, with a 95 % interval over seeds and items.
+ * @param runs of each run a number for each item
+ */
+export function crossedValue(runs: Runs): Estimate {
+  const items = Array<string>(runs[0]?.length ?? 0).fill("");
+  const { value, half } = crossed([{ sign: 1, runs }], items);
+  return { value, low: value - half, high: value + half, count: items.length };
 }
 
 /**

@@ -5,6 +5,7 @@ import { binomialTest, type Estimate } from "../statistics.js";
 import { crossedDifference, crossedMean, type Runs } from "./crossed.js";
 import type { SweepPlan, SweepVariant } from "./plan.js";
 import type { SweepOutcome } from "./run.js";
+import { comparedTold, type ToldFindings, toldFindings } from "./told.js";
 
 /** Kinds of items: pairs of twins, those that the CLIP is blind to, questions, questions about unseen combinations. */
 export const measures = ["twins", "blind", "test", "unseen"] as const;
@@ -39,6 +40,8 @@ export interface VariantFindings {
   /** None where there are no such items. */
   accuracy: Partial<Record<Measure, Accuracy>>;
   said: SaidShares;
+  /** Where the plan asks for it, of models with a diffusion encoder. */
+  leakage?: ToldFindings;
 }
 
 /** How two variants compare on the same items. */
@@ -54,6 +57,8 @@ export interface SweepContrast {
   first: string;
   second: string;
   compared: Partial<Record<Measure, Compared>>;
+  /** Less the second's. */
+  leakage?: ToldFindings;
 }
 
 export interface SweepFindings {
@@ -92,6 +97,7 @@ export function findingsOf(
   const title = (variant: string) => plan.variants[variant]!.title ?? variant;
   const variants = [...byVariant].map(([variant, those]): VariantFindings => {
     const own = graded.get(variant)!;
+    const leakage = toldFindings(leakagesOf(those));
     return {
       variant,
       title: title(variant),
@@ -103,6 +109,7 @@ export function findingsOf(
       })),
       accuracy: asked(own, accuracyOf),
       said: saidBy(those),
+      ...(leakage && { leakage }),
     };
   });
   const pairs = [
@@ -116,10 +123,14 @@ export function findingsOf(
     if (!a || !b) return [];
     const seeds = (variant: string) => byVariant.get(variant)!.map(({ seed }) => seed);
     const compared = asked(a, (own, measure) => compare(own, b[measure], [seeds(first), seeds(second)]));
-    return [{ first: title(first), second: title(second), compared }];
+    const [one, other] = [first, second].map((variant) => leakagesOf(byVariant.get(variant)!));
+    const leakage = comparedTold(one!, other!);
+    return [{ first: title(first), second: title(second), compared, ...(leakage && { leakage }) }];
   });
   return { variants, contrasts };
 }
+
+const leakagesOf = (outcomes: readonly JudgedOutcome[]) => outcomes.map(({ judgement }) => judgement.leakage);
 
 /** A value for each measure of which there are items. */
 function asked<T>(

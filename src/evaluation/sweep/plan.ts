@@ -59,6 +59,15 @@ const planSchema = z.strictObject({
       options: z.boolean().default(true),
       /** Folder of the CLIP whose blindness counts. */
       clip: z.string().min(1).optional(),
+      /** Captions that diffusion is told, rightly and wrongly, to see what of them comes back. */
+      leakage: z
+        .strictObject({
+          pictures: z.number().int().min(2).default(100),
+          /** s of the guided features. */
+          guidances: z.array(z.number()).min(1).default([1, 4]),
+          maxTokens: count.default(48),
+        })
+        .optional(),
     })
     .prefault({}),
   /** The variant that all others are held against. */

@@ -1,7 +1,7 @@
 /** @file Sections of a sweep's page beside the accuracies: contrasts, the heat map, printed numbers, seeds, method. */
 
 import { heatMap } from "../report/charts.js";
-import { escapeHtml, percent, type Section, shown, table } from "../report/html.js";
+import { type Cell, escapeHtml, percent, type Section, shown, table } from "../report/html.js";
 import type { Estimate } from "../statistics.js";
 import {
   type Compared,
@@ -13,6 +13,7 @@ import {
   type VariantFindings,
 } from "./findings.js";
 import type { SweepPlan } from "./plan.js";
+import type { ToldFindings } from "./told.js";
 import { signed } from "./verdict.js";
 
 const names: Record<Measure, string> = {
@@ -144,6 +145,34 @@ export function saidSection(variants: readonly VariantFindings[]): Section {
     body: `<p>Everything above counts which of the two options is likelier as the whole answer. Here beside it is the greedy answer, token by token: whether it is the right option, or neither of the two. Mean over the patterns of the questions.</p>
 ${table(["variant", "likelier option right", "says the right one", "says neither"], rows)}`,
   };
+}
+
+/** Where the plan has captions told to diffusion. */
+export function leakageSection({ variants, contrasts }: SweepFindings): Section[] {
+  const there = variants.flatMap(({ title, leakage }) => (leakage ? [{ title, leakage }] : []));
+  if (there.length === 0) return [];
+  const compared = contrasts.flatMap(({ first, second, leakage }) =>
+    leakage ? [{ title: `${first} against ${second}`, leakage }] : [],
+  );
+  const strengths = there[0]!.leakage.told.map(({ guidance }) => guidance);
+  const heads = ["told nothing", ...strengths.flatMap((s) => [`gap, s = ${s}`, `mismatch, s = ${s}`])];
+  const row = (title: string, { told }: ToldFindings, first: Cell) => [
+    title,
+    first,
+    ...told.flatMap(({ gap, mismatch }) => [difference(gap), difference(mismatch)]),
+  ];
+  const pairs = compared.map(({ title, leakage }) => row(title, leakage, difference(leakage.unprompted)));
+  return [
+    {
+      title: "What comes back of a caption that diffusion is told",
+      body: `<p>Models caption pictures while diffusion is told nothing, the picture’s own caption, or another picture’s. CIDEr times 100: what is said without a prompt, against the picture’s own caption; the gap, by which it comes nearer when that caption is told; and the mismatch, by which what is said comes nearer to the other caption when that one is told. A caption that is read back rather than seen makes both large.</p>
+${table(
+  ["variant", ...heads],
+  there.map(({ title, leakage }) => row(title, leakage, { html: shown(leakage.unprompted) })),
+)}
+${pairs.length > 0 ? `<h3>Pairs</h3>${table(["first against second", ...heads], pairs)}` : ""}`,
+    },
+  ];
 }
 
 export function seedsSection(variants: readonly VariantFindings[]): Section {

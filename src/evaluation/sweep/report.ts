@@ -12,6 +12,7 @@ import {
   contrastSections,
   heatSections,
   judgedHow,
+  leakageSection,
   methodSection,
   printedSection,
   saidSection,
@@ -69,6 +70,7 @@ export function sweepReport(
     ...contrastSections(baseline, findings),
     ...printedSection(plan, variants),
     saidSection(variants),
+    ...leakageSection(findings),
     seedsSection(variants),
     methodSection(plan, variants),
   ];

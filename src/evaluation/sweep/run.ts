@@ -30,8 +30,8 @@ export interface SweepOptions extends Omit<RunOptions, "onEvent" | "registry">, 
 
 /** How a plan judges. */
 export function judgeOptions(opened: OpenPlan, tuning: boolean): JudgeOptions {
-  const { scenes, twins, unseen, options } = opened.plan.judge;
-  return { scenes: { test: scenes, twins, unseen }, tuning, options, clip: blindClip(opened) };
+  const { scenes, twins, unseen, options, leakage } = opened.plan.judge;
+  return { scenes: { test: scenes, twins, unseen }, tuning, options, leakage, clip: blindClip(opened) };
 }
 
 /**
