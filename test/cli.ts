@@ -32,6 +32,13 @@ export interface StartOptions {
   fileLimit?: number;
 }
 
+const running = new Set<ChildProcess>();
+
+// A test that its time limit has ended leaves its command behind.
+afterAll(() => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** Starts `diffsight` with these arguments, from the checkout's sources. */
 export function start(
   args: readonly string[],
@@ -53,6 +60,7 @@ export function start(
     env: { ...process.env, ...env },
     stdio: ["pipe", stdout === undefined ? "pipe" : openSync(stdout, "w"), "pipe"],
   });
+  running.add(child);
   const done = new Promise<Finished>((resolve, reject) => {
     const out: Buffer[] = [];
     let stderr = "";
@@ -62,6 +70,7 @@ export function start(
     });
     child.on("error", reject);
     child.on("close", (status, signal) => {
+      running.delete(child);
       const bytes = Buffer.concat(out);
       resolve({ status, signal, stdout: bytes.toString(), stderr, bytes });
     });
