@@ -119,6 +119,22 @@ function contrast(first: Way, second: Way, choose: { first: Choose; blind: Choos
   };
 }
 
+/** Of more taps and timesteps the heat map tells. */
+const contrastedColumns = 4;
+
+/** Features of several taps and timesteps: place by place where both have them, else each against the only one. */
+function contrastedWays(ways: readonly Way[], [first, second]: readonly [string, string]): [Way, Way][] {
+  const [a, b] = [first, second].map((name) => ways.filter(({ features }) => features === name)) as [
+    Way[],
+    Way[],
+  ];
+  if (Math.max(a.length, b.length) > contrastedColumns) return [];
+  const several = a.length > 1 && b.length > 1;
+  return a.flatMap((one) =>
+    b.filter(({ column }) => !several || column === one.column).map((other): [Way, Way] => [one, other]),
+  );
+}
+
 const signed = (value: number) => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
 
 /** In words: which answers more, and whether chance alone could have made it so. */
@@ -171,7 +187,7 @@ export interface ReportOptions {
   title?: string;
   /** HTML of the paragraph under the title. */
   lead?: string;
-  /** Ways to be held against each other, by name: [["sd", "clip"], ...]. */
+  /** Features to be held against each other, by name: [["sd", "clip"], ...]. Of up to four taps and timesteps each. */
   contrasts?: readonly (readonly [string, string])[];
   /** Where the diffusion model looks. */
   looks?: Looks;
@@ -185,15 +201,13 @@ export function probeReport(findings: ProbeFindings, options: ReportOptions = {}
     looks,
   } = options;
   const ways = waysOf(findings.outcomes);
-  const named = new Map(ways.map((way) => [way.name, way]));
   const blindPairs = new Set(findings.blind.filter(({ blind }) => blind).map(({ pair }) => pair));
   const onlyBlind = (list: readonly Answer[]) => list.filter(({ pair }) => blindPairs.has(pair! % headPairs));
   const firstTwins = (list: readonly Answer[]) =>
     list.filter(({ pair }) => pair! % headPairs < findings.firstTwins);
-  const contrasts = (options.contrasts ?? []).flatMap(([first, second]) => {
-    const [a, b] = [named.get(first), named.get(second)];
-    return a && b ? [contrast(a, b, { first: firstTwins, blind: onlyBlind })] : [];
-  });
+  const contrasts = (options.contrasts ?? []).flatMap((named) =>
+    contrastedWays(ways, named).map(([a, b]) => contrast(a, b, { first: firstTwins, blind: onlyBlind })),
+  );
   const single: Judge = ({ answers }) => accuracy(answers.test);
   const pairs: Judge = ({ answers }) => pairAccuracy(firstTwins(answers.twins));
   const blind: Judge = ({ answers }) => pairAccuracy(onlyBlind(answers.twins));
