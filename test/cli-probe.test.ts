@@ -71,7 +71,8 @@ describe("diffsight probe linear", () => {
     const csv = await readFile(path.join(out, "linear.csv"), "utf8");
     expect(csv).toMatch(/^features,set,pattern,accuracy,low,high,n\nwords,twins,mean,/);
     const html = await readFile(path.join(out, "linear.html"), "utf8");
-    expect(html).toContain("<h2>sd against latent</h2>");
+    expect(html).toContain("<h2>Held against each other</h2>");
+    expect(html).toContain("sd<small>against latent</small>");
     expect(html).toContain("<h2>Where it looks</h2>");
     expect(report.looks.words.hits.count).toBeGreaterThan(3);
     expect(report.alike.names).toEqual(names.filter((name: string) => name !== "words"));

@@ -3,7 +3,7 @@
 import { shortId } from "../../diffusion/index.js";
 import { dotChart, heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
-import { type Cell, percent, reportPage, type Section, shown, table } from "../report/html.js";
+import { type Cell, escapeHtml, percent, reportPage, type Section, shown, table } from "../report/html.js";
 import type { Estimate, PairedComparison } from "../statistics.js";
 import type { Looks } from "./looks.js";
 import type { Judged, ProbeFindings, ProbeOutcome } from "./plan.js";
@@ -137,26 +137,40 @@ function contrastedWays(ways: readonly Way[], [first, second]: readonly [string,
 
 const signed = (value: number) => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
 
-/** In words: which answers more, and whether chance alone could have made it so. */
-export function verdict({ difference, p }: PairedComparison): "more" | "fewer" | "no difference shown" {
-  if (p >= 0.05) return "no difference shown";
-  return difference.value > 0 ? "more" : "fewer";
+/** A row for each pair of ways; bold where chance alone would hardly have made it so. */
+function contrastTable(
+  contrasts: readonly Contrast[],
+  of: (contrast: Contrast) => Record<string, PairedComparison>,
+): string {
+  const patterns = [...new Set(contrasts.flatMap((one) => Object.keys(of(one))))];
+  const rows = contrasts.flatMap((one) => {
+    const compared = of(one);
+    if (!compared.all) return [];
+    const cells = patterns.map((pattern): Cell => {
+      const found = compared[pattern];
+      if (!found) return { html: "" };
+      const { difference, p } = found;
+      const bounds = `${signed(difference.low)} to ${signed(difference.high)}`;
+      return { html: `${signed(difference.value)}<small>${bounds}</small>`, best: p < 0.05 };
+    });
+    const { p } = compared.all;
+    const name = `${escapeHtml(one.first)}<small>against ${escapeHtml(one.second)}</small>`;
+    return [[{ html: name }, ...cells, p < 0.001 ? "< 0.001" : p.toFixed(3)]];
+  });
+  return table(["", ...patterns, "p of all"], rows);
 }
 
-function contrastTable(compared: Record<string, PairedComparison>): string {
-  const rows = Object.entries(compared).map(([pattern, one]) => {
-    const { difference, p } = one;
-    const bounds = `${signed(difference.low)} to ${signed(difference.high)}`;
-    const told = verdict(one);
-    return [
-      pattern,
-      { html: `${signed(difference.value)}<small>${bounds}</small>`, best: told !== "no difference shown" },
-      String(difference.count),
-      p < 0.001 ? "< 0.001" : p.toFixed(3),
-      told,
-    ];
-  });
-  return table(["pattern", "difference in points", "n", "p", "right answers"], rows);
+/** Ways held against each other, on the same items. */
+function contrastSections(contrasts: readonly Contrast[]): Section[] {
+  if (contrasts.length === 0) return [];
+  const anyBlind = contrasts.some(({ blind }) => "all" in blind);
+  return [
+    {
+      title: "Held against each other",
+      body: `<p>Paired, on the same items: points by which the first is right more often, 95 % intervals by bootstrap, in bold where McNemar’s exact test gives less than 0.05, as it does for one in twenty where there is no difference.</p>
+<h3>Twins</h3>${contrastTable(contrasts, ({ twins }) => twins)}${anyBlind ? `<h3>Twins that CLIP is blind to</h3>${contrastTable(contrasts, ({ blind }) => blind)}` : ""}<h3>Questions</h3>${contrastTable(contrasts, ({ questions }) => questions)}`,
+    },
+  ];
 }
 
 /** Taps by timesteps, where a way of seeing was tried at several. */
@@ -239,11 +253,7 @@ ${charted("twins", pairs, 0.25)}`,
       body: `<p>Questions about scenes of their own; the words alone tell nothing, guessing gives 50 %.</p>
 ${charted("test", single, 0.5)}`,
     },
-    ...contrasts.map(({ first, second, questions, twins, blind }) => ({
-      title: `${first} against ${second}`,
-      body: `<p>Paired, on the same questions: points by which ${first} is right more often, 95 % intervals by bootstrap, and McNemar’s exact test. One test a pattern: of twenty, one is below 0.05 by chance.</p>
-<h3>Twins</h3>${contrastTable(twins)}${"all" in blind ? `<h3>Twins that CLIP is blind to</h3>${contrastTable(blind)}` : ""}<h3>Questions</h3>${contrastTable(questions)}`,
-    })),
+    ...contrastSections(contrasts),
     ...heatMaps(ways, pairs),
     {
       title: "Combinations never seen in training",

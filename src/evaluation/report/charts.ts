@@ -36,9 +36,12 @@ export function dotChart(rows: readonly string[], series: readonly Series[], cha
   const width = 860;
   const height = (series.length * step + gap) * rows.length;
   const x = (value: number) => left + (width - left - right) * Math.min(1, Math.max(0, value));
-  const legendColumns = 4;
+  // About 6.5 px a letter.
+  const longest = Math.max(...series.map(({ name }) => name.length));
+  const legendColumns = Math.max(1, Math.min(4, Math.floor((width - left) / (6.5 * longest + 24))));
+  const pitch = (width - left) / legendColumns;
   const legend = series.map(({ name }, i) => {
-    const [lx, ly] = [left + (i % legendColumns) * 180, 14 + 18 * Math.floor(i / legendColumns)];
+    const [lx, ly] = [left + (i % legendColumns) * pitch, 14 + 18 * Math.floor(i / legendColumns)];
     return `<circle cx="${lx}" cy="${ly - 4}" r="5" ${paint(i)}/><text x="${lx + 10}" y="${ly}">${escapeHtml(name)}</text>`;
   });
   const top = 18 * Math.ceil(series.length / legendColumns) + 12;

@@ -90,7 +90,7 @@ th { font-weight: 600; }
 th:first-child { text-align: left; }
 thead th { border-bottom: 2px solid var(--rule); font-size: .9rem; }
 td.best { font-weight: 700; }
-td small { display: block; line-height: 1.2; }
+td small, th small { display: block; line-height: 1.2; }
 figure { margin: 1rem 0; }
 figcaption { color: var(--faint); font-size: .85rem; }
 svg, img { max-width: 100%; height: auto; }
