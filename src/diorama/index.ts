@@ -35,6 +35,7 @@ export {
   type Relation,
   relations,
   type State,
+  signWords,
   states,
   type View,
   views,

@@ -40,7 +40,7 @@ export {
 export { partSize, planTraining, StepProgram, type TrainingPlan } from "./step-program.js";
 export { featureColumn } from "./subjects.js";
 export * from "./task.js";
-export { checkPictures, picturesOf, roles, stacked } from "./tasks/pictures.js";
+export { checkColumn, checkPictures, picturesOf, roles, stacked } from "./tasks/pictures.js";
 export { absoluteModel } from "./token-encoder.js";
 export * from "./train.js";
 export { bytesOf, matchKey, memoryCheckpoint, parametersOf, scopeOf } from "./weights.js";

@@ -21,7 +21,7 @@ export interface PixelsFlags extends OutputFlags {
 export function pixelsFlags(command: Command): void {
   command
     .option("--scenes <n>", "pictures that the network learns from (default: 98304)", wholeNumber)
-    .option("--updates <n>", "updates of the network (default: 8000)", wholeNumber)
+    .option("--updates <n>", "updates of the network (default: 20000)", wholeNumber)
     .addOption(new Option("--tuning", "judge by validation scenes, not by the frozen test"));
   threadsFlag(command);
 }
@@ -49,8 +49,9 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("[-o <folder>] [flags]")
     .description(
-      "Teaches a small convolutional network the questions on the pictures themselves, and says how many of each pattern " +
-        "it answers: what is in the picture at all. Call it again after an interruption: it goes on.",
+      "Teaches a small convolutional network the questions on the pictures themselves, and what each place of them shows, " +
+        "and says how many questions of each pattern it answers: what is in the picture at all. Call it again after an " +
+        "interruption: it goes on.",
     )
     .optionsGroup("What:")
     .option("-o, --out <folder>", "where scenes, network and pixels.html go", "runs/probe")

@@ -21,7 +21,7 @@ import { worldWords } from "./words.js";
 export const pixelsScenes = 98_304;
 
 const defaultSettings: Settings = settingsSchema.parse({
-  steps: 8000,
+  steps: 20_000,
   batch: 64,
   parts: 2,
   optimizer: { lr: 2e-3, betas: [0.9, 0.99], weightDecay: 0.01, clip: 1 },
@@ -57,7 +57,7 @@ export async function runPixels(plan: PixelsPlan, options: RunOptions): Promise<
   const config = pixelsSchema.parse({ ...plan.network, words: [...worldWords] });
   const scenes = { train: pixelsScenes, ...plan.scenes };
   const recipe = recipeOf([
-    ...sceneStages({ ...plan, scenes }),
+    ...sceneStages({ ...plan, scenes, masks: config.facts > 0 }),
     ...(plan.drawings
       ? [
           {

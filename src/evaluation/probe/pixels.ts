@@ -1,11 +1,13 @@
 /**
- * @file A small convolutional network that is taught the questions on the pictures themselves: what there is to be seen.
+ * @file A small convolutional network that is taught the questions on the pictures themselves, and beside them the facts of
+ * each place: what there is to be seen.
  * A pattern that it answers is in the pixels; what frozen features lack of it, their encoder has left out.
  */
 
 import { z } from "zod";
 import type { Store } from "../../data/index.js";
 import {
+  add,
   conv2d,
   crossEntropy,
   exp,
@@ -21,8 +23,9 @@ import {
 import { vaePixels } from "../../image/index.js";
 import { downsample, initialise, type Layout, LayoutBuilder, resnetBlock } from "../../models/index.js";
 import type { Tensor } from "../../tensor/index.js";
-import { checkPictures, defineTask, picturesOf, roles, stacked } from "../../training/index.js";
+import { checkColumn, checkPictures, defineTask, picturesOf, roles, stacked } from "../../training/index.js";
 import type { Scope } from "../../weights/index.js";
+import { addFacts, factInputs, factsLoss, maskColumn, readFacts } from "./facts.js";
 import { type HeadConfig, head, headLayout, headSchema } from "./head.js";
 import { type Items, itemsOf, Reader } from "./task.js";
 
@@ -39,6 +42,8 @@ export const pixelsSchema = z.strictObject({
   blocks: size.default(2),
   /** Groups of the norms: a divisor of every level's channels. */
   groups: size.default(8),
+  /** How much the facts of each place count beside the questions while it learns; 0 for questions alone. */
+  facts: z.number().min(0).default(1),
 });
 
 export type PixelsConfig = z.infer<typeof pixelsSchema>;
@@ -60,6 +65,7 @@ export function pixelsLayout(config: PixelsConfig): Layout {
       plan.resnet(`levels.${level}.blocks.${i}`, { from: i === 0 ? from : to, to });
   });
   plan.norm("norm_out", channels.at(-1)!);
+  if (config.facts > 0) addFacts(plan, channels.at(-1)!);
   const own = plan.build();
   const of = headLayout(pixelsHead(config)).map((one) => ({ ...one, key: `head.${one.key}` }));
   return [...own, ...of];
@@ -71,6 +77,12 @@ export function pixelsNetwork(
   config: PixelsConfig,
   { pixels, question, options }: Record<"pixels" | "question" | "options", Value>,
 ): Value {
+  const features = pixelsFeatures(w, config, pixels);
+  return head(w.at("head"), pixelsHead(config), { question, options, features });
+}
+
+/** pixels [B, 3, S, S] -> [B, T, C], place by place */
+function pixelsFeatures(w: Scope, config: PixelsConfig, pixels: Value): Value {
   const norm = { groups: config.groups, eps: 1e-5 };
   const stem = w.at("conv_in");
   let x: Value = conv2d(pixels, stem.parameter("weight"), stem.parameter("bias"), { stride: 2, padding: 1 });
@@ -82,8 +94,7 @@ export function pixelsNetwork(
   const last = w.at("norm_out");
   x = silu(groupNorm(x, last.parameter("weight"), last.parameter("bias"), norm));
   const [batch, channels, height, width] = x.dims as [number, number, number, number];
-  const features = transpose(reshape(x, [batch, channels, height * width]), [0, 2, 1]);
-  return head(w.at("head"), pixelsHead(config), { question, options, features });
+  return transpose(reshape(x, [batch, channels, height * width]), [0, 2, 1]);
 }
 
 /** Inputs for so many questions. */
@@ -113,27 +124,46 @@ export class PixelsReader {
 }
 
 export const task = defineTask<PixelsConfig>({
-  version: 1,
+  version: 2,
   config: pixelsSchema as z.ZodType<PixelsConfig>,
 
   initial: (config, random) => initialise(pixelsLayout(config), random),
 
   graph({ config, w, batch }) {
-    const inputs = { ...pixelsInputs(config, batch), answers: input("answers", [batch], "i64") };
-    const surprise = crossEntropy(pixelsNetwork(w, config, inputs), inputs.answers);
+    const asked = { ...pixelsInputs(config, batch), answers: input("answers", [batch], "i64") };
+    const features = pixelsFeatures(w, config, asked.pixels);
+    const logits = head(w.at("head"), pixelsHead(config), { ...asked, features });
+    const surprise = crossEntropy(logits, asked.answers);
     const average = (of: Value) => reshape(mean(of, 0), []);
-    return { inputs, loss: average(surprise), metrics: { certainty: average(exp(mul(surprise, -1))) } };
+    const metrics = { certainty: average(exp(mul(surprise, -1))) };
+    if (config.facts === 0) return { inputs: asked, loss: average(surprise), metrics };
+    const told = factInputs(batch, features.dims[1]!);
+    const facts = factsLoss(w, features, told);
+    const loss = add(average(surprise), mul(facts, config.facts));
+    return { inputs: { ...asked, ...told }, loss, metrics: { ...metrics, facts } };
   },
 
   async open({ config, data }) {
     const { train, validation } = roles(data, "train", "validation");
-    for (const store of [train, validation]) checkPictures(store, config.side);
+    const { side, facts } = config;
+    const { tokens } = pixelsHead(config);
+    for (const store of [train, validation]) {
+      checkPictures(store, side);
+      if (facts > 0) checkColumn(store, maskColumn, ["u8"], [side, side]);
+    }
     const items = { train: itemsOf(train), validation: itemsOf(validation) };
     const reader = new PixelsReader(config, train);
     return {
       train: items.train.questions.length,
       validation: items.validation.questions.length,
-      batch: ({ split, rows }) => reader.read(items[split], rows),
+      batch({ split, rows }) {
+        const { store, questions } = items[split];
+        const pictures = rows.map((i) => questions[i]!.row);
+        return {
+          ...reader.read(items[split], rows),
+          ...(facts > 0 && readFacts(store, pictures, { side, grid: Math.sqrt(tokens) })),
+        };
+      },
     };
   },
 });

@@ -88,9 +88,14 @@ export function sceneStages({
   scenes: given,
   tuning = false,
   blind: more,
-}: Pick<ProbePlan, "scenes" | "tuning" | "blind">) {
+  masks = false,
+}: Pick<ProbePlan, "scenes" | "tuning" | "blind"> & {
+  /** With those that teach: which object each pixel shows. */
+  masks?: boolean;
+}) {
   const scenes = { ...defaultScenes, ...given };
   const split = tuning ? "validation" : "test";
+  const drawn = masks ? { masks } : {};
   const data = (name: string, producer: string, config: object) => ({
     name: `scenes-${name}`,
     kind: "data",
@@ -98,9 +103,9 @@ export function sceneStages({
     config,
   });
   return [
-    data("train", "scenes", { count: scenes.train, split: "train" }),
+    data("train", "scenes", { count: scenes.train, split: "train", ...drawn }),
     // A world of its own: what stops the training is none of what judges.
-    data("validation", "scenes", { count: scenes.validation, split: "validation", seed: 1 }),
+    data("validation", "scenes", { count: scenes.validation, split: "validation", seed: 1, ...drawn }),
     data("test", "scenes", { count: scenes.test, split }),
     data("twins", "twins", { pairs: scenes.twins, ...(more && { more }), split }),
     data("unseen", "scenes", { count: scenes.unseen, split: "unseen", seed: tuning ? 1 : 0 }),
