@@ -124,6 +124,16 @@ function startsOf(control: LeakageOutcome, outcomes: readonly LeakageOutcome[]):
   });
 }
 
+/** What a condition brings each picture, less what the picture has without a prompt. @param condition as in `each` */
+export function gainsOf(
+  { each }: LeakageFindings,
+  condition: number,
+  score: LeakageScore,
+): number[] | undefined {
+  const [control, own] = [each[0]![score], each[condition]![score]];
+  return own && control && less(own, control);
+}
+
 /** How much more the first gains by a prompt than the second, paired by picture. */
 export interface LeakageDifference extends Condition {
   first: string;
@@ -135,15 +145,11 @@ export interface LeakageDifference extends Condition {
 
 /** Both were measured on the same pictures, under the same conditions. */
 export function compareLeakage(first: LeakageFindings, second: LeakageFindings): LeakageDifference[] {
-  const gains = ({ each }: LeakageFindings, condition: number, score: LeakageScore) => {
-    const [control, own] = [each[0]![score], each[condition]![score]];
-    return own && control && less(own, control);
-  };
   const draws = drawn(first.each[0]!.cider.length);
   return first.outcomes.flatMap(({ told, guidance, layers }, c) => {
     const compared: LeakageScore[] = told === "truth" ? ["cider", "tuples"] : ["otherCider"];
     return compared.flatMap((score): LeakageDifference[] => {
-      const [one, other] = [gains(first, c + 1, score), gains(second, c + 1, score)];
+      const [one, other] = [gainsOf(first, c + 1, score), gainsOf(second, c + 1, score)];
       if (!one || !other) return [];
       const difference = meanOf(less(one, other), draws);
       return [{ first: first.name, second: second.name, score, told, guidance, layers, difference }];

@@ -102,28 +102,23 @@ export function readFacts(
   { side, grid }: { side: number; grid: number },
 ): Record<string, Tensor> {
   const masks = store.gather(maskColumn, rows).data as Uint8Array;
-  const tokens = grid * grid;
-  const numbers = new Map<string, number[]>();
-  const put = (name: string, value: number) => {
-    const list = numbers.get(name) ?? [];
-    if (list.length === 0) numbers.set(name, list);
-    list.push(value);
-  };
-  for (const [i, row] of rows.entries()) {
+  const scenes = rows.map((row, i) => {
     const { success, data } = lineSchema.safeParse(store.line(row));
     if (!success) throw failure("STORE_LINE", `${store.folder}: row ${row} does not say what is in it.`);
-    const shown = cellObjects(masks.subarray(i * side * side, (i + 1) * side * side), side, grid);
-    for (const name of thingFactNames)
-      for (const object of shown) put(name, numberOf(thingFacts[name], data.objects[object - 1]?.[name]));
-    for (const name of pictureFactNames) put(name, numberOf(pictureFacts[name], data[name]));
-  }
-  const isOfThings = (name: string) => name in thingFacts;
-  return Object.fromEntries(
-    [...numbers].map(([name, list]) => {
-      const dims = isOfThings(name) ? [rows.length, tokens] : [rows.length];
-      return [`fact ${name}`, Tensor.i64(dims, list)];
-    }),
-  );
+    return {
+      ...data,
+      shown: cellObjects(masks.subarray(i * side * side, (i + 1) * side * side), side, grid),
+    };
+  });
+  const ofThings = (name: ThingFact) =>
+    scenes.flatMap(({ objects, shown }) =>
+      Array.from(shown, (object) => numberOf(thingFacts[name], objects[object - 1]?.[name])),
+    );
+  const ofPicture = (name: PictureFact) => scenes.map((scene) => numberOf(pictureFacts[name], scene[name]));
+  return Object.fromEntries([
+    ...thingFactNames.map((name) => [`fact ${name}`, Tensor.i64([rows.length, grid * grid], ofThings(name))]),
+    ...pictureFactNames.map((name) => [`fact ${name}`, Tensor.i64([rows.length], ofPicture(name))]),
+  ]);
 }
 
 /** 0 for nothing. */

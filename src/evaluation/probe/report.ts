@@ -3,7 +3,16 @@
 import { shortId } from "../../diffusion/index.js";
 import { dotChart, heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
-import { type Cell, escapeHtml, percent, reportPage, type Section, shown, table } from "../report/html.js";
+import {
+  type Cell,
+  differenceCell,
+  escapeHtml,
+  probability,
+  reportPage,
+  type Section,
+  shown,
+  table,
+} from "../report/html.js";
 import type { Estimate, PairedComparison } from "../statistics.js";
 import type { Looks } from "./looks.js";
 import type { Judged, ProbeFindings, ProbeOutcome } from "./plan.js";
@@ -135,8 +144,6 @@ function contrastedWays(ways: readonly Way[], [first, second]: readonly [string,
   );
 }
 
-const signed = (value: number) => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
-
 /** A row for each pair of ways; bold where chance alone would hardly have made it so. */
 function contrastTable(
   contrasts: readonly Contrast[],
@@ -146,16 +153,12 @@ function contrastTable(
   const rows = contrasts.flatMap((one) => {
     const compared = of(one);
     if (!compared.all) return [];
-    const cells = patterns.map((pattern): Cell => {
+    const cells = patterns.map((pattern) => {
       const found = compared[pattern];
-      if (!found) return { html: "" };
-      const { difference, p } = found;
-      const bounds = `${signed(difference.low)} to ${signed(difference.high)}`;
-      return { html: `${signed(difference.value)}<small>${bounds}</small>`, best: p < 0.05 };
+      return differenceCell(found?.difference, found !== undefined && found.p < 0.05);
     });
-    const { p } = compared.all;
     const name = `${escapeHtml(one.first)}<small>against ${escapeHtml(one.second)}</small>`;
-    return [[{ html: name }, ...cells, p < 0.001 ? "< 0.001" : p.toFixed(3)]];
+    return [[{ html: name }, ...cells, probability(compared.all.p)]];
   });
   return table(["", ...patterns, "p of all"], rows);
 }

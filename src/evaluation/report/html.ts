@@ -60,6 +60,21 @@ export interface Cell {
   best?: boolean;
 }
 
+/** "+4.2" of 0.042, in points. */
+export const signed = (value: number): string => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
+
+/** A difference in points with its interval; empty where there is none. @param sure prints it bold */
+export function differenceCell(one: Estimate | undefined, sure: boolean): Cell {
+  if (!one) return { html: "" };
+  return {
+    html: `${signed(one.value)}<small>${signed(one.low)} to ${signed(one.high)}</small>`,
+    best: sure,
+  };
+}
+
+/** A p value. */
+export const probability = (p: number): string => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+
 /** @param columns head of each column, the first of which names the rows */
 export function table(columns: readonly string[], rows: readonly (readonly (string | Cell)[])[]): string {
   const head = columns.map((name) => `<th scope="col">${escapeHtml(name)}</th>`).join("");

@@ -1,7 +1,16 @@
 /** @file Sections of a sweep's page beside the accuracies: contrasts, the heat map, printed numbers, seeds, method. */
 
 import { heatMap } from "../report/charts.js";
-import { type Cell, escapeHtml, percent, type Section, shown, table } from "../report/html.js";
+import {
+  type Cell,
+  differenceCell,
+  escapeHtml,
+  percent,
+  probability,
+  type Section,
+  shown,
+  table,
+} from "../report/html.js";
 import type { Estimate } from "../statistics.js";
 import {
   type Compared,
@@ -14,7 +23,6 @@ import {
 } from "./findings.js";
 import type { SweepPlan } from "./plan.js";
 import type { ToldFindings } from "./told.js";
-import { signed } from "./verdict.js";
 
 const names: Record<Measure, string> = {
   twins: "Twins",
@@ -23,15 +31,7 @@ const names: Record<Measure, string> = {
   unseen: "Combinations never seen in training",
 };
 
-const probability = (p: number) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
-
-const difference = (one: Estimate | undefined) =>
-  one
-    ? {
-        html: `${signed(one.value)}<small>${signed(one.low)} to ${signed(one.high)}</small>`,
-        best: leavesError(one),
-      }
-    : { html: "" };
+const difference = (one: Estimate | undefined) => differenceCell(one, one !== undefined && leavesError(one));
 
 /**
  * All variants against the baseline, then each of the plan's own pairs.

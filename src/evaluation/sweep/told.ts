@@ -1,6 +1,6 @@
 /** @file What comes back of captions that diffusion is told: variants over their seeds, and pairs of them. */
 
-import type { LeakageFindings } from "../leakage/findings.js";
+import { gainsOf, type LeakageFindings } from "../leakage/findings.js";
 import type { Estimate } from "../statistics.js";
 import { crossedDifference, crossedValue, type Runs } from "./crossed.js";
 
@@ -63,7 +63,7 @@ function numbersOf(seeds: readonly (LeakageFindings | undefined)[]): Numbers | u
   const { outcomes } = there[0]!;
   const gains = (told: "truth" | "mismatched", guidance: number, score: "cider" | "otherCider") => {
     const at = 1 + outcomes.findIndex((one) => one.told === told && one.guidance === guidance);
-    return there.map(({ each }) => each[at]![score].map((value, i) => value - each[0]![score][i]!));
+    return there.map((one) => gainsOf(one, at, score)!);
   };
   return {
     unprompted: there.map(({ each }) => each[0]!.cider),

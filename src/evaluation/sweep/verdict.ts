@@ -1,10 +1,7 @@
 /** @file What a sweep found, in sentences: which differences leave the error. */
 
-import { percent } from "../report/html.js";
+import { signed } from "../report/html.js";
 import { leavesError, type Measure, type SweepContrast } from "./findings.js";
-
-/** "+4.2" of 0.042, in points. */
-export const signed = (value: number): string => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
 
 const titles: Record<Measure, string> = {
   twins: "On twins",
