@@ -55,7 +55,9 @@ interface Options {
   rounds: number;
   threads: number;
   memory: Preset;
+  /** transformers, which reads and writes the files of the other; llama.cpp, which speaks. */
   peer: Peer | undefined;
+  speaker: Peer | undefined;
   note(message: string): void;
 }
 
@@ -130,25 +132,33 @@ async function firstLayers(
   return language;
 }
 
+/** What is compared: our run of a model, the peer and the file of its model with so many layers. */
+interface Work {
+  name: "read" | "speak";
+  folder: string;
+  run(model: LanguageModel): Promise<number>;
+  peer: Peer | undefined;
+  peerModel(layers: number): Promise<string>;
+}
+
 /** Both sides, with few and with many of the layers. */
 async function compare(
   shape: Shape,
   options: Options,
-  work: { name: "read" | "speak"; folder: string; peerFolder: string },
-  run: (model: LanguageModel) => Promise<number>,
+  { name, folder, run, peer, peerModel }: Work,
 ): Promise<Pick<LanguageSpeed, "ours" | "peer" | "way">> {
   const ours: Summary[] = [];
   const peers: Summary[] = [];
   let way: string | undefined;
   for (const layers of shape.layers.slice(0, 2)) {
-    options.note(`${work.name}: ${layers} layers`);
-    await using model = await firstLayers(work.folder, layers, options);
-    const { peer, rounds } = options;
+    options.note(`${name}: ${layers} layers`);
+    await using model = await firstLayers(folder, layers, options);
+    const { rounds } = options;
     if (!peer) {
       ours.push((await alternate(rounds, { ours: () => run(model) })).ours);
       continue;
     }
-    const asked = { ...work, work: work.name, model: work.peerFolder, layers, ...tokensOf(shape) };
+    const asked = { work: name, model: await peerModel(layers), layers, ...tokensOf(shape) };
     way = await peer.prepare(asked);
     const both = await alternate(rounds, { ours: () => run(model), peer: () => peer.run(asked) });
     await peer.close();
@@ -167,9 +177,13 @@ const ids = (count: number, { config }: Shape) =>
 
 async function read(folder: string, shape: Shape, options: Options): Promise<LanguageSpeed> {
   const prompt = [ids(shape.read, shape)];
-  const found = await compare(shape, options, { name: "read", folder, peerFolder: folder }, (model) =>
-    seconds(async () => (await model.read(prompt)).release()),
-  );
+  const found = await compare(shape, options, {
+    name: "read",
+    folder,
+    run: (model) => seconds(async () => (await model.read(prompt)).release()),
+    peer: options.peer,
+    peerModel: async () => folder,
+  });
   return { work: "read", tokens: shape.read, ...found, bytes: 0, target: { atLeast: 1, aim: 1.2 } };
 }
 
@@ -191,7 +205,13 @@ async function speak(
       while (!(await tokens.next()).done);
     });
   };
-  const found = await compare(shape, options, { name: "speak", folder: few, peerFolder: folder }, run);
+  const found = await compare(shape, options, {
+    name: "speak",
+    folder: few,
+    run,
+    peer: options.peer && options.speaker,
+    peerModel: (layers) => options.peer!.gguf(folder, layers),
+  });
   const { entries } = await (await openModel(few)).checkpoint("");
   const bytesOf = (pattern: RegExp) =>
     [...entries].reduce((sum, [key, { storage }]) => {

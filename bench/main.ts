@@ -21,7 +21,7 @@ import {
   table,
   verdict,
 } from "./measure.js";
-import { installPeer, Peer, type PeerInfo } from "./peer.js";
+import { installLlamaCpp, installPeer, Peer, type PeerInfo } from "./peer.js";
 import { profileNetworks, writeProfile } from "./profile.js";
 import { measureRendering, writeRendering } from "./rendering.js";
 import {
@@ -342,18 +342,24 @@ async function benchLanguage(
   name: LanguageShapeName,
   { rounds, threads, memory, peer: wanted, json }: Options,
 ): Promise<void> {
-  const started = wanted ? await Peer.start("", threads, "language_peer") : undefined;
-  if (wanted && !started) note(`No peer: its columns are left out. To have them:\n  ${installPeer}`);
+  const reader = wanted ? await Peer.start("", threads, "language_peer") : undefined;
+  const speaker = wanted ? await Peer.startLlamaCpp(threads) : undefined;
+  if (wanted && !reader) note(`No transformers: its columns are left out. To have them:\n  ${installPeer}`);
+  if (wanted && !speaker) note(`No llama.cpp: its columns are left out. To have them:\n  ${installLlamaCpp}`);
   try {
     const machine = describeMachine(threads);
-    console.log(`\n## Machine\n\n${writeMachine(machine, started?.info)}`);
+    const versions = { ...reader?.info.versions, ...speaker?.info.versions };
+    const peer = reader && { ...reader.info, versions };
+    console.log(`\n## Machine\n\n${writeMachine(machine, peer)}`);
     const folder = place("checkpoints");
-    const found = await compareLanguage(name, { folder, rounds, threads, memory, peer: started?.peer, note });
+    const options = { folder, rounds, threads, memory, peer: reader?.peer, speaker: speaker?.peer, note };
+    const found = await compareLanguage(name, options);
     console.log(`\n## Language\n\n${writeLanguage(name, found)}`);
-    const report = { machine, peer: started?.info, rounds, memory, language: found };
+    const report = { machine, peer, rounds, memory, language: found };
     if (json) await writeFileAtomic(path.resolve(json), `${JSON.stringify(report, undefined, 2)}\n`);
   } finally {
-    started?.peer.end();
+    reader?.peer.end();
+    speaker?.peer.end();
   }
 }
 

@@ -1,6 +1,7 @@
-/** @file The peer: diffusers in a Python process that stays loaded and works only when it is told to. */
+/** @file A peer: diffusers, transformers, torch or llama.cpp in a process that stays loaded and works only when told to. */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -9,10 +10,13 @@ export const peerVariable = "DIFFSIGHT_PEER_PYTHON";
 
 export const installPeer = `python3 -m venv bench/peers/.venv && bench/peers/.venv/bin/pip install -r bench/peers/requirements.txt && export ${peerVariable}=bench/peers/.venv/bin/python`;
 
+export const installLlamaCpp =
+  "npm install --prefix bench/peers/llama-cpp --no-package-lock --ignore-scripts --omit=optional";
+
 export interface PeerInfo {
   versions: Record<string, string>;
   threads: number;
-  /** The instruction set that torch's kernels use. */
+  /** The instruction set that its kernels use. */
   capability: string;
 }
 
@@ -30,13 +34,15 @@ export interface PeerWork {
   stage?: object;
   /** How many. */
   steps?: number;
-  /** The folder of a language model, its layers that are used, and tokens to read, to say, and to have read before. */
+  /** A language model, its layers that are used, and tokens to read, to say, and to have read before. */
   model?: string;
   layers?: number;
   read?: number;
   said?: number;
   context?: number;
 }
+
+const scriptOf = (name: string) => fileURLToPath(new URL(`peers/${name}`, import.meta.url));
 
 export class Peer {
   readonly #process: ChildProcess;
@@ -57,14 +63,28 @@ export class Peer {
   ): Promise<{ peer: Peer; info: PeerInfo } | undefined> {
     const python = process.env[peerVariable];
     if (!python) return undefined;
-    const script = fileURLToPath(new URL(`peers/${name}.py`, import.meta.url));
-    const limits = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
-    const child = spawn(python, [script], {
+    return Peer.#spawn(python, scriptOf(`${name}.py`), { folder, threads });
+  }
+
+  /** Starts llama.cpp; undefined when it is not installed. */
+  static async startLlamaCpp(threads: number): Promise<{ peer: Peer; info: PeerInfo } | undefined> {
+    if (!existsSync(scriptOf("llama-cpp/node_modules"))) return undefined;
+    return Peer.#spawn(process.execPath, scriptOf("llama-cpp/peer.js"), { threads });
+  }
+
+  static async #spawn(command: string, script: string, open: { threads: number; folder?: string }) {
+    const threads = String(open.threads);
+    const child = spawn(command, [script], {
       stdio: ["pipe", "pipe", "inherit"],
-      env: { ...process.env, ...limits },
+      env: { ...process.env, OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads },
     });
     const peer = new Peer(child);
-    return { peer, info: await peer.#ask<PeerInfo>({ call: "open", folder, threads }) };
+    return { peer, info: await peer.#ask<PeerInfo>({ call: "open", ...open }) };
+  }
+
+  /** Writes the first layers of a language model for llama.cpp, once. @returns the file */
+  async gguf(model: string, layers: number): Promise<string> {
+    return (await this.#ask<{ file: string }>({ call: "gguf", model, layers })).file;
   }
 
   /** Loads what the work needs and finds its fastest way; tells which. */

@@ -1,15 +1,13 @@
-"""Language models on CPU: transformers reads (f32), llama.cpp speaks (Q4_0). One JSON request a line on stdin, one JSON
-answer a line on stdout.
+"""Language models on CPU by transformers (f32). One JSON request a line on stdin, one JSON answer a line on stdout.
 
-{"call": "open", "threads": N}                                             -> versions
-{"call": "prepare", "work": W, "model": FOLDER, "layers": N, "read": T, "said": S, "context": C} -> {"way": ...}
-{"call": "run", "work": W, "read": T, "said": S, "context": C}             -> {"seconds": of all tokens}
-{"call": "close"}                                                          -> frees the model
-W: read (T tokens at once), speak (S tokens one by one, after C). FOLDER: a LlamaForCausalLM, of which the first N layers
-are used; for llama.cpp they are written beside it as GGUF, once.
+{"call": "open", "threads": N}                                  -> versions
+{"call": "gguf", "model": FOLDER, "layers": N}                  -> {"file": in 4 bits for llama.cpp, written once}
+{"call": "prepare", "model": FOLDER, "layers": N, "read": T}    -> {"way": ...}
+{"call": "run", "read": T}                                      -> {"seconds": of T tokens at once}
+{"call": "close"}                                               -> frees the model
+FOLDER: a LlamaForCausalLM, of which the first N layers are used.
 """
 
-import ctypes
 import json
 import os
 import sys
@@ -18,6 +16,7 @@ from importlib.metadata import version
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import gguf
 import numpy as np
 import torch
 import transformers
@@ -54,9 +53,23 @@ def turned(weight, heads):
     return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def write_gguf(folder, layers):
-    import gguf
+def write_tokenizer(writer, size):
+    """The least that node-llama-cpp opens: special tokens, bytes and names. No text is ever read."""
+    kinds = gguf.TokenType
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokens = ["<unk>", "<s>", "</s>", *bytes_]
+    tokens += [f"token {i}" for i in range(len(tokens), size)]
+    types = [kinds.UNKNOWN, kinds.CONTROL, kinds.CONTROL] + [kinds.BYTE] * len(bytes_)
+    types += [kinds.NORMAL] * (size - len(types))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * size)
+    writer.add_token_types(types)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
 
+
+def write_gguf(folder, layers):
     path = os.path.join(folder, f"q4_0-{layers}.gguf")
     if os.path.exists(path):
         return path
@@ -74,7 +87,7 @@ def write_gguf(folder, layers):
     writer.add_rope_dimension_count(config["hidden_size"] // heads)
     writer.add_vocab_size(config["vocab_size"])
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
-    writer.add_tokenizer_model("none")
+    write_tokenizer(writer, config["vocab_size"])
     names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
     parts = {
         "input_layernorm": "attn_norm",
@@ -107,86 +120,34 @@ def write_gguf(folder, layers):
     return path
 
 
-class LlamaCpp:
-    def __init__(self, path, context, threads):
-        import llama_cpp
-
-        self.library = llama_cpp
-        quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
-        self.quiet = quiet  # kept: C calls it as long as the library lives
-        llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
-        options = llama_cpp.llama_model_default_params()
-        options.n_gpu_layers = 0
-        self.model = llama_cpp.llama_model_load_from_file(path.encode(), options)
-        options = llama_cpp.llama_context_default_params()
-        options.n_ctx = options.n_batch = context
-        options.n_threads = options.n_threads_batch = threads
-        self.context = llama_cpp.llama_init_from_model(self.model, options)
-        if not self.model or not self.context:
-            raise RuntimeError(f"llama.cpp cannot open {path}")
-        self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
-
-    def decode(self, ids):
-        tokens = (self.library.llama_token * len(ids))(*ids)
-        if self.library.llama_decode(self.context, self.library.llama_batch_get_one(tokens, len(ids))):
-            raise RuntimeError("llama_decode failed")
-
-    def best(self):
-        scores = self.library.llama_get_logits_ith(self.context, -1)
-        return int(np.ctypeslib.as_array(scores, (self.vocabulary,)).argmax())
-
-    def speak(self, context, said):
-        self.library.llama_memory_clear(self.library.llama_get_memory(self.context), True)
-        self.decode(token_ids(context, self.vocabulary))
-        token = self.best()
-        start = time.perf_counter()
-        for _ in range(said):
-            self.decode([token])
-            token = self.best()
-        return time.perf_counter() - start
-
-    def close(self):
-        self.library.llama_free(self.context)
-        self.library.llama_model_free(self.model)
-
-
-def prepare(request):
-    folder, layers = request["model"], request["layers"]
-    if request["work"] == "speak":
-        path = write_gguf(folder, layers)
-        state["speaker"] = LlamaCpp(path, request["context"] + request["said"] + 8, state["threads"])
-        return "llama.cpp, Q4_0"
+def prepare(folder, layers, tokens):
     times = {}
     for way in ("sdpa", "eager"):
         model = load_transformers(folder, layers, way)
-        read(model, request["read"])
-        times[way] = read(model, request["read"])
+        read(model, tokens)
+        times[way] = read(model, tokens)
         del model
     way = min(times, key=times.get)
-    state["reader"] = load_transformers(folder, layers, way)
+    state["model"] = load_transformers(folder, layers, way)
     return f"transformers, {way}"
 
 
 def answer(request):
     call = request["call"]
     if call == "open":
-        state["threads"] = request["threads"]
         torch.set_num_threads(request["threads"])
-        names = ("torch", "transformers", "llama-cpp-python")
         return {
-            "versions": {name: version(name) for name in names},
+            "versions": {name: version(name) for name in ("torch", "transformers")},
             "threads": torch.get_num_threads(),
             "capability": torch.backends.cpu.get_cpu_capability(),
         }
+    if call == "gguf":
+        return {"file": write_gguf(request["model"], request["layers"])}
     if call == "prepare":
-        return {"way": prepare(request)}
+        return {"way": prepare(request["model"], request["layers"], request["read"])}
     if call == "run":
-        if request["work"] == "speak":
-            return {"seconds": state["speaker"].speak(request["context"], request["said"])}
-        return {"seconds": read(state["reader"], request["read"])}
-    if "speaker" in state:
-        state.pop("speaker").close()
-    state.pop("reader", None)
+        return {"seconds": read(state["model"], request["read"])}
+    state.pop("model", None)
     return {}
 
 
