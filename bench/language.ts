@@ -12,7 +12,7 @@ import { Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { LanguageModel, quantizeLanguageModel } from "../src/vlm/index.js";
 import { openModel, writeFileAtomic } from "../src/weights/index.js";
 import { writeWeights } from "./checkpoint.js";
-import { alternate, duration, type Summary, seconds, table, verdict } from "./measure.js";
+import { alternate, duration, type Summary, seconds, summarize, table, verdict } from "./measure.js";
 import type { Peer } from "./peer.js";
 
 /** A published shape, and how much of it is measured. */
@@ -75,10 +75,14 @@ export interface LanguageSpeed {
   target: { atLeast: number; aim: number };
 }
 
-/** Seconds of the published number of layers. */
-function whole([few, many]: readonly [Summary, Summary], layers: Shape["layers"]): number {
-  const each = (many.median - few.median) / (layers[1] - layers[0]);
-  return many.median + (layers[2] - layers[1]) * each;
+/** Seconds of the published number of layers, each round's own. */
+function whole([few, many]: readonly [Summary, Summary], layers: Shape["layers"]): Summary {
+  return summarize(
+    many.rounds.map((seconds, i) => {
+      const each = (seconds - few.rounds[i]!) / (layers[1] - layers[0]);
+      return seconds + (layers[2] - layers[1]) * each;
+    }),
+  );
 }
 
 /** Weights that share a scale: as in llama.cpp's Q4_0, and as many as take no more bits than its, whose scales are of f16. */
@@ -139,34 +143,44 @@ interface Work {
   run(model: LanguageModel): Promise<number>;
   peer: Peer | undefined;
   peerModel(layers: number): Promise<string>;
+  /** Whether few and many layers take turns: steadier, where memory holds them both on both sides. */
+  inTurn: boolean;
 }
+
+type Sides = Record<`ours-${number}` | `peer-${number}`, () => Promise<number>>;
 
 /** Both sides, with few and with many of the layers. */
 async function compare(
   shape: Shape,
   options: Options,
-  { name, folder, run, peer, peerModel }: Work,
+  { name, folder, run, peer, peerModel, inTurn }: Work,
 ): Promise<Pick<LanguageSpeed, "ours" | "peer" | "way">> {
-  const ours: Summary[] = [];
-  const peers: Summary[] = [];
+  const both = shape.layers.slice(0, 2) as [few: number, many: number];
+  const times: Record<keyof Sides, Summary> = {};
   let way: string | undefined;
-  for (const layers of shape.layers.slice(0, 2)) {
-    options.note(`${name}: ${layers} layers`);
-    await using model = await firstLayers(folder, layers, options);
-    const { rounds } = options;
-    if (!peer) {
-      ours.push((await alternate(rounds, { ours: () => run(model) })).ours);
-      continue;
+  for (const sizes of inTurn ? [both] : both.map((layers) => [layers])) {
+    options.note(`${name}: ${sizes.join(" and ")} layers`);
+    const sides: Sides = {};
+    const models: LanguageModel[] = [];
+    try {
+      for (const layers of sizes) {
+        const model = await firstLayers(folder, layers, options);
+        models.push(model);
+        sides[`ours-${layers}`] = () => run(model);
+        if (!peer) continue;
+        const asked = { work: name, model: await peerModel(layers), layers, ...tokensOf(shape) };
+        way = await peer.prepare(asked);
+        sides[`peer-${layers}`] = () => peer.run(asked);
+      }
+      Object.assign(times, await alternate(options.rounds, sides));
+    } finally {
+      for (const model of models) await model.release();
+      await peer?.close();
     }
-    const asked = { work: name, model: await peerModel(layers), layers, ...tokensOf(shape) };
-    way = await peer.prepare(asked);
-    const both = await alternate(rounds, { ours: () => run(model), peer: () => peer.run(asked) });
-    await peer.close();
-    ours.push(both.ours);
-    peers.push(both.peer);
   }
-  const pair = (summaries: Summary[]) => summaries as unknown as readonly [Summary, Summary];
-  return { ours: pair(ours), ...(peers.length > 0 && { peer: pair(peers), way: way! }) };
+  const ours = both.map((layers) => times[`ours-${layers}`]!) as [Summary, Summary];
+  const theirs = both.map((layers) => times[`peer-${layers}`]!) as [Summary, Summary];
+  return { ours, ...(peer && { peer: theirs, way: way! }) };
 }
 
 const tokensOf = ({ read, said, context }: Shape) => ({ read, said, context });
@@ -183,6 +197,7 @@ async function read(folder: string, shape: Shape, options: Options): Promise<Lan
     run: (model) => seconds(async () => (await model.read(prompt)).release()),
     peer: options.peer,
     peerModel: async () => folder,
+    inTurn: false,
   });
   return { work: "read", tokens: shape.read, ...found, bytes: 0, target: { atLeast: 1, aim: 1.2 } };
 }
@@ -211,6 +226,7 @@ async function speak(
     run,
     peer: options.peer && options.speaker,
     peerModel: (layers) => options.peer!.gguf(folder, layers),
+    inTurn: true,
   });
   const { entries } = await (await openModel(few)).checkpoint("");
   const bytesOf = (pattern: RegExp) =>
@@ -245,18 +261,25 @@ export function writeLanguage(
 ): string {
   const { layers }: Shape = languageShapes[name];
   const rows = speeds.map(({ work, tokens, block, ours, peer, way, bytes, target }) => {
-    const [own, other] = [whole(ours, layers) / tokens, peer && whole(peer, layers) / tokens];
-    const share = bytes > 0 ? `${((100 * bytes) / own / bandwidth).toFixed(0)} %` : "";
+    const [own, other] = [ours, peer].map((both) => both && whole(both, layers).median / tokens);
+    const share = bytes > 0 ? `${((100 * bytes) / own! / bandwidth).toFixed(0)} %` : "";
     const each = ([, many]: readonly [Summary, Summary]) => duration(many.median / tokens);
     return [
       work === "read"
         ? `reading ${tokens} tokens, f32`
         : `speaking ${tokens} tokens, 4 bits in blocks of ${block}`,
       each(ours),
-      duration(own),
+      duration(own!),
       share,
       ...(peer && other
-        ? [each(peer), duration(other), way!, (other / own).toFixed(2), verdict(other / own, target)]
+        ? [
+            each(peer),
+            duration(other),
+            way!,
+            (peer[1].median / ours[1].median).toFixed(2),
+            (other / own!).toFixed(2),
+            verdict(other / own!, target),
+          ]
         : []),
     ];
   });
@@ -268,11 +291,12 @@ export function writeLanguage(
     `peer, ${layers[1]} layers`,
     `${layers[2]} layers`,
     "its way",
-    "times as fast",
+    `times as fast, ${layers[1]} layers`,
+    `${layers[2]} layers`,
     "target",
   ];
   const note =
     `${layers[2]} layers: the time of ${layers[1]}, and ${layers[2] - layers[1]} times that of one, from ${layers[0]} and ` +
-    `${layers[1]}. Memory: ${(bandwidth / 1e9).toFixed(1)} GB/s.`;
+    `${layers[1]}, each round's own. Memory: ${(bandwidth / 1e9).toFixed(1)} GB/s.`;
   return `${table(head, rows)}\n\n${note}`;
 }

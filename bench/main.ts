@@ -31,23 +31,24 @@ import {
   compareText,
   compareUnet,
   compareVae,
+  compareVision,
   measureQuestion,
 } from "./speed.js";
 import { compareTraining, writeTraining } from "./training.js";
 
 const usage = `usage: npm run bench -- [--only NAME[,NAME]...] [--rounds N] [--threads N] [--memory ${presets.join("|")}]
                         [--json FILE] [--no-peer]
-  by default: unet, vae, text, extract, question, memory, startup
+  by default: unet, vae, text, vision, extract, question, memory, startup
   when named: tap, pair, whole (parts of unet), kernels (each operation by every algorithm), profile (time by operator),
   rendering (the diorama's pictures), asking (the embedded vision-language model), training (a step of each network of
   the recipes), language (a language model of 7B's width; language-tiny: the same made small, to see that it runs)`;
 
-const usual = ["unet", "vae", "text", "extract", "question", "memory", "startup"];
+const usual = ["unet", "vae", "text", "vision", "extract", "question", "memory", "startup"];
 const others = [...usual, "tap", "pair", "whole", "kernels", "profile", "rendering", "asking", "training"];
 const languages = Object.keys(languageShapes) as LanguageShapeName[];
 const named = [...others, ...languages];
 /** What needs diffusers beside it. */
-const compared = ["unet", "tap", "pair", "whole", "vae", "text", "extract"];
+const compared = ["unet", "tap", "pair", "whole", "vae", "text", "vision", "extract"];
 
 interface Options {
   only: ReadonlySet<string>;
@@ -202,6 +203,7 @@ async function main(): Promise<void> {
     if (wants("vae")) comparisons.push(await compareVae(bench));
     const parts = (["tap", "pair", "whole"] as const).filter((part) => wants("unet", part));
     if (parts.length > 0) comparisons.push(...(await compareUnet(bench, parts)));
+    if (wants("vision")) comparisons.push(await compareVision(bench));
     if (wants("extract")) comparisons.push(await compareExtract(bench));
     if (comparisons.length > 0) {
       report.comparisons = comparisons;

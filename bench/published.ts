@@ -1,4 +1,4 @@
-/** @file The configs of Stable Diffusion 1.5 and 2.1-base, as their folders on the hub hold them. */
+/** @file The configs of Stable Diffusion 1.5 and 2.1-base and of CLIP-L/14-336, as their folders on the hub hold them. */
 
 type Json = Record<string, unknown>;
 
@@ -142,3 +142,17 @@ export const published = {
 } satisfies Record<string, PublishedModel>;
 
 export type PublishedName = keyof typeof published;
+
+/** The vision tower of openai/clip-vit-large-patch14-336, LLaVA-1.5's eye. */
+export const clipLarge336: Json = {
+  architectures: ["CLIPVisionModel"],
+  model_type: "clip_vision_model",
+  hidden_act: "quick_gelu",
+  hidden_size: 1024,
+  image_size: 336,
+  intermediate_size: 4096,
+  num_attention_heads: 16,
+  num_hidden_layers: 24,
+  patch_size: 14,
+  projection_dim: 768,
+};

@@ -1,4 +1,4 @@
-/** @file Speed beside the peer: the U-Net, the autoencoder, the text encoder, an image from file to features. */
+/** @file Speed beside the peer: the U-Net, the autoencoder, the text encoder, CLIP's eye, an image from file to features. */
 
 import { readFile } from "node:fs/promises";
 import path from "node:path";
@@ -9,11 +9,14 @@ import { Pipeline } from "../src/diffusion/pipeline.js";
 import { Engine, type Preset } from "../src/engine/index.js";
 import { flops, input, type Value } from "../src/graph/index.js";
 import { blankImage, decodeImage, encodePng, fitImage, vaePixels } from "../src/image/index.js";
-import { clipText, encodeImage } from "../src/models/index.js";
+import { clipText, encodeImage, readVisionEncoder } from "../src/models/index.js";
 import { decodeSafetensors, encodeSafetensors, Tensor, TorchGenerator } from "../src/tensor/index.js";
-import { Scope, writeFileAtomic } from "../src/weights/index.js";
+import { openModel, Scope, writeFileAtomic } from "../src/weights/index.js";
+import { writeWeights } from "./checkpoint.js";
+import { visionTensors } from "./layout.js";
 import { alternate, difference, type Summary, seconds } from "./measure.js";
 import type { Peer, PeerWork } from "./peer.js";
+import { clipLarge336 } from "./published.js";
 
 export interface Bench {
   /** A checkpoint in diffusers' layout. */
@@ -321,4 +324,36 @@ export async function writeImage(scratch: string, round: number): Promise<string
   }
   await writeFileAtomic(file, encodePng(image));
   return file;
+}
+
+/** LLaVA-1.5's eye: CLIP-L/14-336 to the states before its last layer. */
+export async function compareVision(bench: Bench): Promise<Comparison> {
+  const folder = await writeVision(path.resolve(bench.folder, "../clip-l14-336-f32"), bench);
+  const model = await openModel(folder);
+  const encoder = readVisionEncoder(await model.json("config.json"));
+  await using engine = await Engine.open({ device: "cpu", memory: bench.memory, threads: bench.threads });
+  const side = encoder.imageSize;
+  const shape = [1, 3, side, side];
+  const { hiddenStates } = encoder.states(Scope.of(await model.checkpoint("")), input("pixels", shape));
+  const states = hiddenStates.at(-2)!;
+  const program = engine.compile({ states });
+  const pixels = new TorchGenerator(1).randn(shape);
+  const inputs = path.join(bench.scratch, "vision.safetensors");
+  await writeFileAtomic(inputs, encodeSafetensors({ pixels }));
+  const result = await compare(bench, {
+    work: `CLIP-L/14, ${side} px`,
+    flops: flops([states]),
+    target: { atLeast: 1.2, aim: 1.2 },
+    ours: () => program.run({ pixels }),
+    theirs: () => ({ work: "vision", inputs, model: folder }),
+  });
+  await bench.peer?.close();
+  return result;
+}
+
+async function writeVision(folder: string, { note }: Bench): Promise<string> {
+  await writeFileAtomic(path.join(folder, "config.json"), `${JSON.stringify(clipLarge336, undefined, 2)}\n`);
+  const file = path.join(folder, "model.safetensors");
+  await writeWeights(file, visionTensors(clipLarge336), "f32", () => note(`writing ${file}`));
+  return folder;
 }

@@ -4,7 +4,7 @@
 {"call": "prepare", "work": W, "inputs": FILE, ...}                -> {"way": the fastest way of doing it, by measurement}
 {"call": "run", "work": W, "inputs": FILE, "output": FILE?, ...}   -> {"seconds": ...}
 {"call": "close"}                                                  -> frees the models
-W: unet-tap, unet-pair, unet-whole, vae, text, extract. Tensors travel in safetensors files.
+W: unet-tap, unet-pair, unet-whole, vae, text, extract; vision, with "model": the folder of a CLIPVisionModel. Tensors travel in safetensors files.
 """
 
 import json
@@ -68,6 +68,11 @@ class Parts:
     @property
     def scheduler(self):
         return self.load("scheduler", diffusers.DDPMScheduler)
+
+    def vision(self, folder, way):
+        if way not in self.held:
+            self.held[way] = transformers.CLIPVisionModel.from_pretrained(folder, attn_implementation=way).eval()
+        return self.held[way]
 
     def layout(self, name, layout):
         if self.layouts.get(name) != layout:
@@ -141,6 +146,9 @@ def work(parts, request, way):
         parts.layout("unet", unet)
         return extract(parts, request["image"], request["prompt"], request["features"], mode)
     given = request["tensors"]
+    if name == "vision":
+        found = parts.vision(request["model"], way)(given["pixels"], output_hidden_states=True)
+        return {"states": found.hidden_states[-2]}
     if name == "vae":
         parts.layout("vae", layout)
         posterior = parts.vae.encode(given["pixels"].contiguous(memory_format=LAYOUTS[layout])).latent_dist
@@ -167,6 +175,8 @@ def prepare(parts, request, chosen):
         return
     if name == "text":
         ways = ["default"]
+    elif name == "vision":
+        ways = ["sdpa", "eager"]
     elif name == "unet-pair":
         ways = [f"{layout}, {mode}" for layout in LAYOUTS for mode in ("batch", "two passes")]
     elif name == "extract":

@@ -4,7 +4,7 @@
  * {"call": "open", "threads": N}                                   -> versions, the instruction set of the kernels
  * {"call": "prepare", "model": FILE, "said": S, "context": C}      -> {"way": ...}; FILE: a GGUF
  * {"call": "run", "said": S, "context": C}                         -> {"seconds": of S tokens one by one, after C}
- * {"call": "close"}                                                -> frees the model
+ * {"call": "close"}                                                -> frees the models
  */
 
 import { readFileSync } from "node:fs";
@@ -15,13 +15,13 @@ const { dependencies } = JSON.parse(readFileSync(new URL("package.json", import.
 
 let llama;
 let threads;
-let vocabulary;
-let model;
-let context;
-let sequence;
+/** File -> the model, its context and its one sequence. */
+const models = new Map();
 
 /** The first C tokens are read anew each time; the S after them are the likeliest, one by one. */
-async function speak({ said, context: before }) {
+async function speak({ model: file, said, context: before }) {
+  const { model, sequence } = models.get(file);
+  const vocabulary = model.fileInfo.metadata.llama.vocab_size;
   await sequence.clearHistory();
   const prompt = Array.from({ length: before }, (_, i) => ((i + 1) * 7919) % vocabulary);
   const tokens = sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true });
@@ -50,20 +50,22 @@ const calls = {
     };
   },
   async prepare({ model: file, said, context: before }) {
-    model = await llama.loadModel({ modelPath: file, gpuLayers: 0, defaultContextFlashAttention: false });
-    vocabulary = model.fileInfo.metadata.llama.vocab_size;
-    context = await model.createContext({
+    const model = await llama.loadModel({ modelPath: file, gpuLayers: 0 });
+    const context = await model.createContext({
       contextSize: before + said + 8,
       batchSize: before + said + 8,
       threads: { ideal: threads, min: threads },
     });
-    sequence = context.getSequence();
+    models.set(file, { model, context, sequence: context.getSequence() });
     return { way: "llama.cpp, Q4_0" };
   },
   run: async (request) => ({ seconds: await speak(request) }),
   async close() {
-    await context?.dispose();
-    await model?.dispose();
+    for (const { model, context } of models.values()) {
+      await context.dispose();
+      await model.dispose();
+    }
+    models.clear();
     return {};
   },
 };
