@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { changesOf, mapSide } from "../src/cli/demo/tour.js";
 import { DiffusionEncoder } from "../src/diffusion/index.js";
-import { contactSheet, decodeImage, encodePng, overlayTile, resize, type Tile } from "../src/image/index.js";
+import { contactSheet, decodeImage, encodePng, overlay, resize, type Tile } from "../src/image/index.js";
 import type { Tensor } from "../src/tensor/index.js";
 import { VisionLanguageModel } from "../src/vlm/index.js";
 
@@ -44,12 +44,10 @@ for (const { file, question, word } of asked) {
   const answer = (await model.ask(bytes, question).whole()).trim();
   const [looks] = await model.explain(bytes, question);
   const { image, delta, words } = looks![0]!;
-  const shown = (map: Tensor, caption: string) => ({
-    ...overlayTile(image, map, { side: mapSide, caption }),
-    legend: undefined,
-  });
+  const large = resize(image, mapSide, mapSide, "bicubic");
+  const shown = (map: Tensor, caption: string) => ({ image: overlay(large, map), caption });
   answered.push(
-    { image: resize(image, mapSide, mapSide, "bicubic"), caption: `${question} It says: ${answer}.` },
+    { image: large, caption: `${question} It says: ${answer}.` },
     shown(delta, "what the question changed"),
     shown(words.word(word), `where “${word}” looks`),
   );
