@@ -1,7 +1,7 @@
 /** @file Intervals over seeds and items: quantiles, known cases, and how often they cover the truth. */
 
 import { describe, expect, it } from "vitest";
-import { crossedDifference, crossedMean, studentQuantile } from "../src/evaluation/sweep/crossed.js";
+import { crossedDifference, crossedMean, studentQuantile } from "../src/evaluation/crossed.js";
 import { TorchGenerator } from "../src/tensor/index.js";
 
 describe("Student's quantile", () => {

@@ -7,6 +7,8 @@ export * from "./blind.js";
 export * from "./captions.js";
 export * from "./captions-overlap.js";
 export * from "./captions-tuples.js";
+export * from "./crossed.js";
+export type { Accuracy } from "./graded.js";
 export * from "./leakage/index.js";
 export * from "./pointing.js";
 export { type DrawingsConfig, drawingsSchema } from "./probe/drawings.js";
@@ -25,7 +27,6 @@ export { type Cell, escapeHtml, percent, reportPage, type Section, shown, table 
 export { type Curve, type LineChartOptions, lineChart } from "./report/line-chart.js";
 export * from "./similarity.js";
 export * from "./statistics.js";
-export * from "./sweep/crossed.js";
 export * from "./sweep/estimate.js";
 export * from "./sweep/expand.js";
 export * from "./sweep/findings.js";

@@ -11,6 +11,9 @@ export interface Estimate {
   count: number;
 }
 
+/** Whether an interval leaves zero out. */
+export const leavesError = ({ low, high }: Estimate): boolean => low > 0 || high < 0;
+
 /** Of a normal distribution: 95 % lie within this many standard deviations. */
 export const z95 = 1.959963984540054;
 

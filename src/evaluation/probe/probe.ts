@@ -13,6 +13,7 @@ import {
   type Weights,
 } from "../../training/index.js";
 import type { Scope } from "../../weights/index.js";
+import type { Accuracy, Outcome } from "../graded.js";
 import { compare, type Estimate, macroMean, type PairedComparison, share } from "../statistics.js";
 import type { HeadConfig } from "./head.js";
 import { head } from "./head.js";
@@ -155,20 +156,19 @@ export async function probe(request: ProbeRequest): Promise<Record<string, Answe
   return found;
 }
 
-/** How often answers are right: by pattern, and the mean over patterns. */
-export interface Accuracy {
-  patterns: Record<string, Estimate>;
-  macro: Estimate;
-}
-
-/** Each question counts. */
-export function accuracy(found: readonly Answer[]): Accuracy {
-  return byPattern(found.map(({ pattern, right }) => ({ pattern, right })));
+/** Each item counts. */
+export function accuracy(outcomes: readonly Outcome[]): Accuracy {
+  const patterns: Record<string, Estimate> = {};
+  for (const pattern of new Set(outcomes.map((one) => one.pattern))) {
+    const those = outcomes.filter((one) => one.pattern === pattern);
+    patterns[pattern] = share(those.filter(({ right }) => right).length, those.length);
+  }
+  return { patterns, macro: macroMean(Object.values(patterns)) };
 }
 
 /** Twins count when both are right: 25 % by guessing, 0 by always saying the same. */
 export function pairAccuracy(found: readonly Answer[]): Accuracy {
-  return byPattern(pairsOf(found));
+  return accuracy(pairsOf(found));
 }
 
 /** Each pair of twins once, by its number. */
@@ -181,19 +181,10 @@ export function pairsOf(found: readonly Answer[]): { pattern: string; pair: numb
   return [...pairs.values()];
 }
 
-function byPattern(outcomes: readonly { pattern: string; right: boolean }[]): Accuracy {
-  const patterns: Record<string, Estimate> = {};
-  for (const pattern of new Set(outcomes.map((one) => one.pattern))) {
-    const those = outcomes.filter((one) => one.pattern === pattern);
-    patterns[pattern] = share(those.filter(({ right }) => right).length, those.length);
-  }
-  return { patterns, macro: macroMean(Object.values(patterns)) };
-}
-
 /** Whether one kind of features answers more than another, on the same questions. By pattern and over `all`. */
 export function comparePatterns(
-  first: readonly { pattern: string; right: boolean }[],
-  second: readonly { pattern: string; right: boolean }[],
+  first: readonly Outcome[],
+  second: readonly Outcome[],
 ): Record<string, PairedComparison> {
   const compared: Record<string, PairedComparison> = {};
   for (const pattern of ["all", ...new Set(first.map((one) => one.pattern))]) {

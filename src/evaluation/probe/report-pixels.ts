@@ -3,11 +3,12 @@
 import { Store } from "../../data/index.js";
 import { contactSheet, encodePng, enlarged, type RgbImage } from "../../image/index.js";
 import { picturesOf, sceneSchema } from "../../training/index.js";
+import type { Accuracy } from "../graded.js";
 import { dotChart } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
 import { percent, reportPage, shown, table } from "../report/html.js";
 import type { PixelsOutcome } from "./pixels-plan.js";
-import { type Accuracy, accuracy, pairAccuracy } from "./probe.js";
+import { accuracy, pairAccuracy } from "./probe.js";
 import type { ProbeReport } from "./report.js";
 
 const patternsOf = (sets: Readonly<Record<string, Accuracy>>) => [

@@ -1,6 +1,7 @@
 /** @file What probes found, as a page, as JSON and as CSV. */
 
 import { shortId } from "../../diffusion/index.js";
+import { type Accuracy, graded, gradedAccuracy, gradedDifference, type Outcome } from "../graded.js";
 import { dotChart, heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
 import {
@@ -13,10 +14,10 @@ import {
   shown,
   table,
 } from "../report/html.js";
-import type { Estimate, PairedComparison } from "../statistics.js";
+import { type Estimate, leavesError, type PairedComparison } from "../statistics.js";
 import type { Looks } from "./looks.js";
 import type { Judged, ProbeFindings, ProbeOutcome } from "./plan.js";
-import { type Answer, accuracy, comparePatterns, pairAccuracy, pairsOf } from "./probe.js";
+import { type Answer, accuracy, comparePatterns, pairsOf } from "./probe.js";
 import { alikenessSection, blindSection, looksSection, twinCosineSection } from "./report-sections.js";
 
 export interface ProbeReport {
@@ -30,37 +31,21 @@ interface Way {
   name: string;
   features: string;
   column: string;
-  /** Seeds together: each head's answers one after another, in the order of the seeds. */
-  answers: Record<Judged, readonly Answer[]>;
-  seeds: number;
+  /** Of each head: they differ by their seed alone. */
+  heads: Record<Judged, readonly Answer[]>[];
 }
 
-/** More than there are pairs: the pairs of head n are numbered from n times this. */
-const headPairs = 1e9;
-
-/** Heads of one way that differ by their seed alone count as one way, answering each question several times. */
 function waysOf(outcomes: readonly ProbeOutcome[]): Way[] {
   const ways = new Map<string, Way>();
   const columns = new Map<string, Set<string>>();
   for (const { features, column } of outcomes)
     columns.set(features, (columns.get(features) ?? new Set()).add(column));
-  for (const { features, column, seed, answers } of outcomes) {
+  for (const { features, column, answers } of outcomes) {
     const key = `${features} ${column}`;
-    const known = ways.get(key);
-    if (known) {
-      // Pairs of another head are other pairs.
-      const apart = (list: readonly Answer[]) =>
-        list.map((one) => (one.pair === undefined ? one : { ...one, pair: one.pair + seed * headPairs }));
-      known.answers = {
-        test: [...known.answers.test, ...answers.test],
-        twins: [...known.answers.twins, ...apart(answers.twins)],
-        unseen: [...known.answers.unseen, ...answers.unseen],
-      };
-      known.seeds++;
-    } else {
-      const name = columns.get(features)!.size > 1 ? `${features} ${shortColumn(column)}` : features;
-      ways.set(key, { name, features, column, answers, seeds: 1 });
-    }
+    const name = columns.get(features)!.size > 1 ? `${features} ${shortColumn(column)}` : features;
+    const way = ways.get(key) ?? { name, features, column, heads: [] };
+    way.heads.push(answers);
+    ways.set(key, way);
   }
   return [...ways.values()];
 }
@@ -72,10 +57,19 @@ function shortColumn(column: string): string {
 }
 
 const patternsOf = (ways: readonly Way[], set: Judged) => [
-  ...new Set(ways.flatMap(({ answers }) => answers[set].map(({ pattern }) => pattern))),
+  ...new Set(ways.flatMap(({ heads }) => heads[0]![set].map(({ pattern }) => pattern))),
 ];
 
-type Judge = (way: Way) => { patterns: Record<string, Estimate>; macro: Estimate };
+/** What counts of a head's answers, in the same order for every head. */
+type Items = (answers: Way["heads"][number]) => readonly Outcome[];
+
+type Judge = (way: Way) => Accuracy;
+
+/** With one head the interval covers the items, with several the training too. */
+const judgeOf =
+  (items: Items): Judge =>
+  ({ heads }) =>
+    heads.length === 1 ? accuracy(items(heads[0]!)) : gradedAccuracy(graded(heads.map(items)));
 
 function accuracyTable(ways: readonly Way[], patterns: readonly string[], judge: Judge): string {
   const found = ways.map(judge);
@@ -103,29 +97,30 @@ function chart(ways: readonly Way[], patterns: readonly string[], judge: Judge, 
   return dotChart(["mean", ...patterns], series, chance);
 }
 
+/** By how much the first way is right more often; where each way has one head, with McNemar's test. */
+export type PairedDifference = Pick<PairedComparison, "difference"> & Partial<PairedComparison>;
+
 export interface Contrast {
   first: string;
   second: string;
   /** By pattern and over all: questions of the test, and twins of which both are right. */
-  questions: Record<string, PairedComparison>;
-  twins: Record<string, PairedComparison>;
+  questions: Record<string, PairedDifference>;
+  twins: Record<string, PairedDifference>;
   /** Of the twins, those that CLIP is blind to; none without a CLIP. */
-  blind: Record<string, PairedComparison>;
+  blind: Record<string, PairedDifference>;
 }
 
-type Choose = (list: readonly Answer[]) => readonly Answer[];
-
-function contrast(first: Way, second: Way, choose: { first: Choose; blind: Choose }): Contrast {
-  const pairs = (some: Choose) =>
-    comparePatterns(pairsOf(some(first.answers.twins)), pairsOf(some(second.answers.twins)));
-  const any = choose.blind(first.answers.twins).length > 0;
-  return {
-    first: first.name,
-    second: second.name,
-    questions: comparePatterns(first.answers.test, second.answers.test),
-    twins: pairs(choose.first),
-    blind: any ? pairs(choose.blind) : {},
-  };
+function compared(first: Way, second: Way, items: Items): Record<string, PairedDifference> {
+  const [a, b] = [first, second].map(({ heads }) => heads.map(items)) as [Outcome[][], Outcome[][]];
+  if (a[0]!.length === 0) return {};
+  if (a.length === 1 && b.length === 1) return comparePatterns(a[0]!, b[0]!);
+  const together = (lists: Outcome[][]) =>
+    graded(lists.map((list) => list.map((one) => ({ ...one, pattern: "" }))));
+  const { patterns } = gradedDifference(graded(a), graded(b));
+  const { macro: all } = gradedDifference(together(a), together(b));
+  return Object.fromEntries(
+    Object.entries({ all, ...patterns }).map(([pattern, difference]) => [pattern, { difference }]),
+  );
 }
 
 /** Of more taps and timesteps the heat map tells. */
@@ -147,30 +142,38 @@ function contrastedWays(ways: readonly Way[], [first, second]: readonly [string,
 /** A row for each pair of ways; bold where chance alone would hardly have made it so. */
 function contrastTable(
   contrasts: readonly Contrast[],
-  of: (contrast: Contrast) => Record<string, PairedComparison>,
+  of: (contrast: Contrast) => Record<string, PairedDifference>,
 ): string {
   const patterns = [...new Set(contrasts.flatMap((one) => Object.keys(of(one))))];
   const rows = contrasts.flatMap((one) => {
-    const compared = of(one);
-    if (!compared.all) return [];
-    const cells = patterns.map((pattern) => {
-      const found = compared[pattern];
-      return differenceCell(found?.difference, found !== undefined && found.p < 0.05);
-    });
+    const found = of(one);
+    if (!found.all) return [];
+    const cells = patterns.map((pattern) =>
+      differenceCell(found[pattern]?.difference, isSure(found[pattern])),
+    );
     const name = `${escapeHtml(one.first)}<small>against ${escapeHtml(one.second)}</small>`;
-    return [[{ html: name }, ...cells, probability(compared.all.p)]];
+    return [[{ html: name }, ...cells, ...(found.all.p === undefined ? [] : [probability(found.all.p)])]];
   });
-  return table(["", ...patterns, "p of all"], rows);
+  const tested = contrasts.some((one) => of(one).all?.p !== undefined);
+  return table(["", ...patterns, ...(tested ? ["p of all"] : [])], rows);
+}
+
+function isSure(found: PairedDifference | undefined): boolean {
+  if (!found) return false;
+  return found.p === undefined ? leavesError(found.difference) : found.p < 0.05;
 }
 
 /** Ways held against each other, on the same items. */
-function contrastSections(contrasts: readonly Contrast[]): Section[] {
+function contrastSections(contrasts: readonly Contrast[], several: boolean): Section[] {
   if (contrasts.length === 0) return [];
   const anyBlind = contrasts.some(({ blind }) => "all" in blind);
+  const how = several
+    ? "95 % intervals over heads and items, in bold where they leave zero out"
+    : "95 % intervals by bootstrap, in bold where McNemar’s exact test gives less than 0.05";
   return [
     {
       title: "Held against each other",
-      body: `<p>Paired, on the same items: points by which the first is right more often, 95 % intervals by bootstrap, in bold where McNemar’s exact test gives less than 0.05, as it does for one in twenty where there is no difference.</p>
+      body: `<p>Paired, on the same items: points by which the first is right more often, ${how}, as happens for one in twenty where there is no difference.</p>
 <h3>Twins</h3>${contrastTable(contrasts, ({ twins }) => twins)}${anyBlind ? `<h3>Twins that CLIP is blind to</h3>${contrastTable(contrasts, ({ blind }) => blind)}` : ""}<h3>Questions</h3>${contrastTable(contrasts, ({ questions }) => questions)}`,
     },
   ];
@@ -218,17 +221,28 @@ export function probeReport(findings: ProbeFindings, options: ReportOptions = {}
     looks,
   } = options;
   const ways = waysOf(findings.outcomes);
+  const seeds = Math.max(...ways.map(({ heads }) => heads.length));
   const blindPairs = new Set(findings.blind.filter(({ blind }) => blind).map(({ pair }) => pair));
-  const onlyBlind = (list: readonly Answer[]) => list.filter(({ pair }) => blindPairs.has(pair! % headPairs));
-  const firstTwins = (list: readonly Answer[]) =>
-    list.filter(({ pair }) => pair! % headPairs < findings.firstTwins);
+  const items = {
+    questions: ({ test }) => test,
+    twins: ({ twins }) => pairsOf(twins).filter(({ pair }) => pair < findings.firstTwins),
+    blind: ({ twins }) => pairsOf(twins).filter(({ pair }) => blindPairs.has(pair)),
+    unseen: ({ unseen }) => unseen,
+  } satisfies Record<string, Items>;
   const contrasts = (options.contrasts ?? []).flatMap((named) =>
-    contrastedWays(ways, named).map(([a, b]) => contrast(a, b, { first: firstTwins, blind: onlyBlind })),
+    contrastedWays(ways, named).map(
+      ([a, b]): Contrast => ({
+        first: a.name,
+        second: b.name,
+        questions: compared(a, b, items.questions),
+        twins: compared(a, b, items.twins),
+        blind: compared(a, b, items.blind),
+      }),
+    ),
   );
-  const single: Judge = ({ answers }) => accuracy(answers.test);
-  const pairs: Judge = ({ answers }) => pairAccuracy(firstTwins(answers.twins));
-  const blind: Judge = ({ answers }) => pairAccuracy(onlyBlind(answers.twins));
-  const fresh: Judge = ({ answers }) => accuracy(answers.unseen);
+  const [single, pairs, blind, fresh] = [items.questions, items.twins, items.blind, items.unseen].map(
+    judgeOf,
+  ) as [Judge, Judge, Judge, Judge];
   const charted = (set: Judged, judge: Judge, chance: number, patterns = patternsOf(ways, set)) =>
     `${chart(ways, patterns, judge, chance)}\n${accuracyTable(ways, patterns, judge)}`;
   const nameOf = ({ features, column }: { features: string; column: string }) =>
@@ -256,7 +270,7 @@ ${charted("twins", pairs, 0.25)}`,
       body: `<p>Questions about scenes of their own; the words alone tell nothing, guessing gives 50 %.</p>
 ${charted("test", single, 0.5)}`,
     },
-    ...contrastSections(contrasts),
+    ...contrastSections(contrasts, seeds > 1),
     ...heatMaps(ways, pairs),
     {
       title: "Combinations never seen in training",
@@ -265,13 +279,13 @@ ${charted("test", single, 0.5)}`,
     ...(looks ? [looksSection(looks)] : []),
     twinCosineSection(findings.statistics, nameOf),
     ...alikenessSection(findings.alike, nameOf),
-    { title: "How it was done", body: method(ways) },
+    { title: "How it was done", body: method(seeds) },
   ];
   const numbers = ways.map((way) => ({
     name: way.name,
     features: way.features,
     column: way.column,
-    seeds: way.seeds,
+    seeds: way.heads.length,
     twins: pairs(way),
     ...(blindPatterns.length > 0 && { blind: blind(way) }),
     test: single(way),
@@ -294,11 +308,15 @@ ${charted("test", single, 0.5)}`,
   };
 }
 
-function method(ways: readonly Way[]): string {
-  const seeds = Math.max(...ways.map((way) => way.seeds));
-  const heads =
-    seeds > 1 ? `${seeds} heads of different seeds, whose answers are counted together` : "one head";
-  return `<p>Features are frozen, standardised by channel, and read by ${heads} for each way of seeing: tokens of the features, a question and an option as bags of words, two steps of attention, a score for each option. Intervals of shares are Wilson’s; with several seeds they take the answers of different heads to one question as separate, which makes them narrower than they are.</p>`;
+function method(seeds: number): string {
+  const [heads, intervals] =
+    seeds > 1
+      ? [
+          `${seeds} heads of different seeds`,
+          "Intervals cover both what training by chance makes of a head and which items are asked, as those of a sweep do.",
+        ]
+      : ["one head", "Intervals of shares are Wilson’s: they cover the items, not the head’s training."];
+  return `<p>Features are frozen, standardised by channel, and read by ${heads} for each way of seeing: tokens of the features, a question and an option as bags of words, two steps of attention, a score for each option. ${intervals}</p>`;
 }
 
 function csvOf(

@@ -1,8 +1,16 @@
 /** @file What a sweep found: each variant's share of right answers over its seeds, by pattern, and pairs of variants held against each other. */
 
-import { type Accuracy, pairsOf } from "../probe/probe.js";
+import { crossedMean } from "../crossed.js";
+import {
+  type Accuracy,
+  type Graded,
+  graded,
+  gradedAccuracy,
+  gradedDifference,
+  type Outcome,
+} from "../graded.js";
+import { pairsOf } from "../probe/probe.js";
 import { binomialTest, type Estimate } from "../statistics.js";
-import { crossedDifference, crossedMean, type Runs } from "./crossed.js";
 import type { SweepPlan, SweepVariant } from "./plan.js";
 import type { SweepOutcome } from "./run.js";
 import { comparedTold, type ToldFindings, toldFindings } from "./told.js";
@@ -11,13 +19,6 @@ import { comparedTold, type ToldFindings, toldFindings } from "./told.js";
 export const measures = ["twins", "blind", "test", "unseen"] as const;
 
 export type Measure = (typeof measures)[number];
-
-/** Outcomes of one variant on one kind of items. */
-interface Graded {
-  /** The pattern of each item. */
-  patterns: readonly string[];
-  runs: Runs;
-}
 
 /** What a variant says by itself, of all questions of the test. */
 export interface SaidShares {
@@ -66,9 +67,6 @@ export interface SweepFindings {
   contrasts: SweepContrast[];
 }
 
-/** Whether an interval leaves zero out. */
-export const leavesError = ({ low, high }: Estimate): boolean => low > 0 || high < 0;
-
 /** A model that was judged, whether or not a sweep has trained it. */
 export type JudgedOutcome = Omit<SweepOutcome, "training"> & Partial<Pick<SweepOutcome, "training">>;
 
@@ -85,7 +83,7 @@ export function findingsOf(
       return those.length > 0 ? [[variant, those] as const] : [];
     }),
   );
-  const graded = new Map(
+  const byMeasure = new Map(
     [...byVariant].map(([variant, those]) => [
       variant,
       Object.fromEntries(measures.map((measure) => [measure, gradedBy(those, measure)])) as Record<
@@ -96,7 +94,7 @@ export function findingsOf(
   );
   const title = (variant: string) => plan.variants[variant]!.title ?? variant;
   const variants = [...byVariant].map(([variant, those]): VariantFindings => {
-    const own = graded.get(variant)!;
+    const own = byMeasure.get(variant)!;
     const leakage = toldFindings(leakagesOf(those));
     return {
       variant,
@@ -107,7 +105,7 @@ export function findingsOf(
         accuracy: asked(own, ({ patterns, runs }) => crossedMean([runs[run]!], patterns)),
         ...training,
       })),
-      accuracy: asked(own, accuracyOf),
+      accuracy: asked(own, gradedAccuracy),
       said: saidBy(those),
       ...(leakage && { leakage }),
     };
@@ -119,7 +117,7 @@ export function findingsOf(
     ...plan.contrasts,
   ];
   const contrasts = pairs.flatMap(([first, second]): SweepContrast[] => {
-    const [a, b] = [graded.get(first), graded.get(second)];
+    const [a, b] = [byMeasure.get(first), byMeasure.get(second)];
     if (!a || !b) return [];
     const seeds = (variant: string) => byVariant.get(variant)!.map(({ seed }) => seed);
     const compared = asked(a, (own, measure) => compare(own, b[measure], [seeds(first), seeds(second)]));
@@ -141,12 +139,6 @@ function asked<T>(
   return Object.fromEntries(there.map((measure) => [measure, of(graded[measure], measure)]));
 }
 
-/** An item's, whatever it is. */
-interface Outcome {
-  pattern: string;
-  right: boolean;
-}
-
 function gradedBy(outcomes: readonly JudgedOutcome[], measure: Measure): Graded {
   const lists = outcomes.map(({ judgement: { answers, firstTwins, blind } }): Outcome[] => {
     if (measure === "test" || measure === "unseen") return answers[measure];
@@ -154,28 +146,7 @@ function gradedBy(outcomes: readonly JudgedOutcome[], measure: Measure): Graded 
     const counts = (pair: number) => (measure === "twins" ? pair < firstTwins : blindOnes.has(pair));
     return pairsOf(answers.twins).filter(({ pair }) => counts(pair));
   });
-  return {
-    patterns: lists[0]!.map(({ pattern }) => pattern),
-    runs: lists.map((list) => Uint8Array.from(list, ({ right }) => Number(right))),
-  };
-}
-
-/** One pattern's items. */
-function onlyPattern({ patterns, runs }: Graded, pattern: string): Graded {
-  const those = patterns.flatMap((one, i) => (one === pattern ? [i] : []));
-  return {
-    patterns: those.map(() => pattern),
-    runs: runs.map((run) => Uint8Array.from(those, (i) => run[i]!)),
-  };
-}
-
-function accuracyOf(graded: Graded): Accuracy {
-  const patterns: Record<string, Estimate> = {};
-  for (const pattern of new Set(graded.patterns)) {
-    const own = onlyPattern(graded, pattern);
-    patterns[pattern] = crossedMean(own.runs, own.patterns);
-  }
-  return { patterns, macro: crossedMean(graded.runs, graded.patterns) };
+  return graded(lists);
 }
 
 function compare(
@@ -183,16 +154,11 @@ function compare(
   second: Graded,
   [firstSeeds, secondSeeds]: readonly [readonly number[], readonly number[]],
 ): Compared {
-  const patterns: Record<string, Estimate> = {};
-  for (const pattern of new Set(first.patterns)) {
-    const [a, b] = [onlyPattern(first, pattern), onlyPattern(second, pattern)];
-    patterns[pattern] = crossedDifference(a.runs, b.runs, a.patterns);
-  }
   const seeds = firstSeeds.flatMap((seed, i) => {
     const j = secondSeeds.indexOf(seed);
     return j === -1 ? [] : [{ seed, ...mcnemar(first.runs[i]!, second.runs[j]!) }];
   });
-  return { macro: crossedDifference(first.runs, second.runs, first.patterns), patterns, seeds };
+  return { ...gradedDifference(first, second), seeds };
 }
 
 function mcnemar(first: ArrayLike<number>, second: ArrayLike<number>) {

@@ -11,10 +11,9 @@ import {
   shown,
   table,
 } from "../report/html.js";
-import type { Estimate } from "../statistics.js";
+import { type Estimate, leavesError } from "../statistics.js";
 import {
   type Compared,
-  leavesError,
   type Measure,
   measures,
   type SweepContrast,

@@ -1,7 +1,7 @@
 /** @file What a sweep found, as a page, as JSON and as CSV. */
 
 import { misuse } from "../../tensor/index.js";
-import type { Accuracy } from "../probe/probe.js";
+import type { Accuracy } from "../graded.js";
 import { dotChart } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
 import { type Cell, escapeHtml, reportPage, type Section, shown, table } from "../report/html.js";

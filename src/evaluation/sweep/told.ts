@@ -1,8 +1,8 @@
 /** @file What comes back of captions that diffusion is told: variants over their seeds, and pairs of them. */
 
+import { crossedDifference, crossedValue, type Runs } from "../crossed.js";
 import { gainsOf, type LeakageFindings } from "../leakage/findings.js";
 import type { Estimate } from "../statistics.js";
-import { crossedDifference, crossedValue, type Runs } from "./crossed.js";
 
 /** Means over seeds and pictures, or differences of two variants'; CIDEr-D, whose 1.0 is printed as 100. */
 export interface ToldFindings {

@@ -1,7 +1,8 @@
 /** @file What a sweep found, in sentences: which differences leave the error. */
 
 import { signed } from "../report/html.js";
-import { leavesError, type Measure, type SweepContrast } from "./findings.js";
+import { leavesError } from "../statistics.js";
+import type { Measure, SweepContrast } from "./findings.js";
 
 const titles: Record<Measure, string> = {
   twins: "On twins",

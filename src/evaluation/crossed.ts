@@ -3,8 +3,8 @@
  * training by chance makes of a model and which items happened to be asked.
  */
 
-import { misuse } from "../../tensor/index.js";
-import { type Estimate, share, z95 } from "../statistics.js";
+import { misuse } from "../tensor/index.js";
+import { type Estimate, share, z95 } from "./statistics.js";
 
 /** Outcomes of one way: of each run (a seed) a number for each item, such as 1 for right and 0 for wrong. */
 export type Runs = readonly ArrayLike<number>[];
