@@ -70,6 +70,14 @@ describe("diffsight train", () => {
     expect(stopped.stderr).toContain("Everything is saved: call it again to go on.");
     const [key] = readdirSync(path.join(out, "vae"));
     expect(readdirSync(path.join(out, "vae", key!, "checkpoints"))).toHaveLength(2);
+    const half = JSON.parse((await run(["report", out, "--json"])).stdout);
+    expect(half.stages.map(({ status }: { status: string }) => status)).toEqual([
+      "done",
+      "begun",
+      "to do",
+      "to do",
+    ]);
+    expect(half.stages[1]).toMatchObject({ wanted: 120, step: expect.any(Number) });
 
     const finished = await run(train("--json"));
     expect(finished.status).toBe(0);
@@ -85,6 +93,17 @@ describe("diffsight train", () => {
     expect(
       JSON.parse(readFileSync(path.join(model, "vae", "config.json"), "utf8")).scaling_factor,
     ).toBeGreaterThan(0);
+
+    writeFileSync(path.join(out, "found & told.html"), "");
+    const reported = await run(["report", out]);
+    expect(reported.stdout).toBe(`${path.join(out, "report.html")}\n`);
+    const page = readFileSync(path.join(out, "report.html"), "utf8");
+    expect(page).toContain("All stages are done.");
+    expect(page).toContain("step 120 of 120");
+    expect(page).toContain("data:image/svg+xml;base64,");
+    expect(page).toContain("A small autoencoder");
+    expect(page).toContain('<a href="found%20&amp;%20told.html">');
+    expect(page).not.toContain("report.html");
 
     const again = await run(train());
     expect(again.stderr.match(/done already/g)).toHaveLength(4);
@@ -108,6 +127,12 @@ describe("diffsight train", () => {
     const weights = (at: string) =>
       readFileSync(path.join(at, "models/small-vae/vae/diffusion_pytorch_model.safetensors"));
     expect(weights(place).equals(weights(out))).toBe(true);
+  });
+
+  it("reports no folder that holds no run", async () => {
+    const none = await run(["report", path.join(folder, "none")]);
+    expect(none).toMatchObject({ status: 1, stdout: "" });
+    expect(none.stderr).toMatch(/^diffsight: .* holds no run: .*recipe\.json cannot be read\.$/m);
   });
 
   it("refuses what is wrong, with the path and status 2", async () => {

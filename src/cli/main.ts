@@ -71,6 +71,11 @@ const verbs: readonly { name: string; summary: string; load: () => Promise<{ def
     load: () => import("./sweep.js"),
   },
   {
+    name: "report",
+    summary: "what a run has done so far, as a page",
+    load: () => import("./report.js"),
+  },
+  {
     name: "taps",
     summary: "the places in a model whose features can be taken",
     load: () => import("./taps.js"),

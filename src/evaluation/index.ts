@@ -22,6 +22,7 @@ export { probeRegistry } from "./probe/registry.js";
 export * from "./probe/report.js";
 export * from "./probe/report-pixels.js";
 export * from "./probe/statistics.js";
+export { everyRegistry } from "./registry.js";
 export { dotChart, heatMap, type Series } from "./report/charts.js";
 export { type Cell, escapeHtml, percent, reportPage, type Section, shown, table } from "./report/html.js";
 export { type Curve, type LineChartOptions, lineChart } from "./report/line-chart.js";

@@ -55,11 +55,13 @@ function thinned(points: readonly Point[], most: number): Point[] {
   });
 }
 
-/** The losses between their 1st and 99th hundredth, so that the first steps do not flatten the rest. */
-function rangeOf(points: readonly Point[]): [low: number, high: number] {
+/** The losses up to their 99th hundredth, so that the first steps do not flatten the rest, and all that is judged. */
+function rangeOf(points: readonly Point[], judged: readonly Point[] = []): [low: number, high: number] {
   const sorted = points.map(({ y }) => y).sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))] ?? 0;
-  const [low, high] = [at(0), sorted.length < 20 ? at(1) : at(0.99)];
+  const validated = judged.map(({ y }) => y);
+  const low = Math.min(at(0), ...validated);
+  const high = Math.max(sorted.length < 20 ? at(1) : at(0.99), ...validated);
   return high > low ? [low, high] : [low - 0.5, low + 0.5];
 }
 
@@ -75,7 +77,7 @@ export function toSvg(steps: readonly LoggedStep[], title: string): string {
   const judged = steps.flatMap(({ step, validation }) =>
     validation ? [{ x: step, y: validation.loss }] : [],
   );
-  const [low, high] = rangeOf([...thinned(train, 400), ...judged]);
+  const [low, high] = rangeOf(thinned(train, 400), judged);
   const last = Math.max(1, steps.at(-1)?.step ?? 1);
   const place = ({ x, y }: Point) => {
     const across = left + ((width - left - right) * x) / last;

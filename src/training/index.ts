@@ -23,6 +23,7 @@ export {
 export * from "./recipe.js";
 export { builtIn, type Registry } from "./registry.js";
 export * from "./run-recipe.js";
+export { readRun, type StageState } from "./run-state.js";
 export * from "./schedule.js";
 export * from "./settings.js";
 export {
