@@ -66,7 +66,7 @@ beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), "diffsight-answers-"));
   const config = await task.read!(task.config.parse({ network, sight }));
   const weights = task.initial(config, randomAt("initial", 5));
-  const [component] = await task.export!({ config, weights, dtype: "f32", base: undefined });
+  const [component] = await task.export!({ config, weights, dtype: "f32", layout: "model", base: undefined });
   model = path.join(folder, "model");
   for (const [name, contents] of Object.entries(component!.files)) {
     mkdirSync(path.dirname(path.join(model, name)), { recursive: true });
@@ -118,7 +118,13 @@ describe("judging over stores", () => {
     alone.fusion = { type: "none", encoder: "clip" };
     const config = await task.read!(task.config.parse({ network, sight: alone }));
     const weights = task.initial(config, randomAt("initial", 6));
-    const [component] = await task.export!({ config, weights, dtype: "f32", base: undefined });
+    const [component] = await task.export!({
+      config,
+      weights,
+      dtype: "f32",
+      layout: "model",
+      base: undefined,
+    });
     const place = path.join(folder, "clip-model");
     for (const [name, contents] of Object.entries(component!.files)) {
       mkdirSync(path.dirname(path.join(place, name)), { recursive: true });

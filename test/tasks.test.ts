@@ -233,7 +233,7 @@ describe.each(tasks)("$name", (entry) => {
       ).toBe(true);
     }
 
-    const components = await task.export!({ config, weights, dtype: "f32" });
+    const components = await task.export!({ config, weights, dtype: "f32", layout: "model" });
     for (const { name, files } of components) {
       await mkdir(path.join(root, entry.name, name), { recursive: true });
       for (const [file, contents] of Object.entries(files)) {

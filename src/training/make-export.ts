@@ -9,7 +9,7 @@ import { modelCard } from "./model-card.js";
 import type { Recipe } from "./recipe.js";
 import { drawSamples, samplesFile } from "./samples.js";
 import { isTraining, type PlannedExport, readWeights, type StageResult, writeResult } from "./stages.js";
-import type { Component } from "./task.js";
+import { type Component, llavaClass } from "./task.js";
 
 /** Where an exported model lies for its users, whatever its key. */
 export function modelFolder(out: string, name: string): string {
@@ -30,8 +30,11 @@ export async function makeExport(planned: PlannedExport, recipe: Recipe, out: st
     if (!task.export)
       throw misuse("EXPORT", `${stage.name}: the task "${source.stage.task}" exports nothing.`);
     const weights = await readWeights(source);
-    const made = await task.export({ config, weights, base: await task.base?.(config), dtype: stage.dtype });
+    const { dtype, layout } = stage;
+    const made = await task.export({ config, weights, base: await task.base?.(config), dtype, layout });
     for (const component of made) components.set(component.name, component);
+    if (layout === "llava" && made.some(({ kind: [, name] }) => name !== llavaClass))
+      throw misuse("EXPORT", `${stage.name}: the task "${source.stage.task}" makes no LLaVA.`);
   }
   const unfinished = `${folder}.unfinished`;
   await rm(unfinished, { recursive: true, force: true });

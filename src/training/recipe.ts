@@ -4,6 +4,7 @@ import { z } from "zod";
 import { checked as checkedBy, formatPath, misuse } from "../tensor/index.js";
 import { presets } from "./presets.js";
 import { checkSettings, stageSettingsShape } from "./settings.js";
+import { exportLayouts } from "./task.js";
 
 const name = z
   .string()
@@ -60,8 +61,7 @@ const exportStage = z.strictObject({
   kind: z.literal("export"),
   /** Stages of training; of what several of them have, the last one's counts. */
   from: z.array(name).min(1),
-  /** pipeline: a folder a component and model_index.json; model: all in one folder, as transformers has it. */
-  layout: z.enum(["pipeline", "model"]),
+  layout: z.enum(exportLayouts),
   dtype: z.enum(["f32", "f16"]).default("f16"),
   /** For the model card. */
   title: z.string().min(1),

@@ -102,7 +102,18 @@ export interface ExportRequest<Config> {
   base?: Checkpoint | undefined;
   /** How numbers are stored. */
   dtype: "f32" | "f16";
+  layout: ExportLayout;
 }
+
+/**
+ * pipeline: a folder a component and model_index.json; model: all in one folder; llava: transformers'
+ * `LlavaForConditionalGeneration`, of models that are one.
+ */
+export const exportLayouts = ["pipeline", "model", "llava"] as const;
+export type ExportLayout = (typeof exportLayouts)[number];
+
+/** The class of a component of layout `llava`. */
+export const llavaClass = "LlavaForConditionalGeneration";
 
 /** Something to be learnt. Modules of tasks are loaded in every worker thread. */
 export interface Task<Config = unknown> {

@@ -4,18 +4,24 @@ import type { Tensor } from "../../tensor/index.js";
 import { chatTemplateFiles, tokenizerFiles } from "../../text/index.js";
 import { descriptionFile, parseDescription } from "../../vlm/index.js";
 import type { Checkpoint } from "../../weights/index.js";
-import type { Component, ExportRequest, Weights } from "../task.js";
-import { below, jsonFile, weightsFile } from "../tasks/exported.js";
+import type { Component, ExportRequest } from "../task.js";
+import { below, configFile, jsonFile, weightsFile } from "../tasks/exported.js";
 import { adapterConfig, isAdapter, Merging, peftKey } from "./adapter.js";
 import type { SpeakerTraining } from "./config.js";
 import { fixedIds, languageJson, openLanguage, tokenizerFilesOf } from "./language.js";
 
-type Files = Component["files"];
+export type Files = Component["files"];
+
+/** Tensors of a file, read when it is written. */
+export interface Shard {
+  keys: readonly string[];
+  read(): Promise<Map<string, Tensor>>;
+}
 
 /** The language model's folder where there is nothing that sees; else around it what sees. */
 export async function filesOf(request: ExportRequest<SpeakerTraining>): Promise<Files> {
   const { config, weights, dtype } = request;
-  const language = config.network ? ownLanguage(request) : await changedLanguage(request);
+  const language = await languageFolder(request);
   if (config.sight === undefined) return language;
   const isChanged = Object.keys(language).length > 0;
   const own = new Map([...weights].filter(([key]) => !key.startsWith("language.")));
@@ -37,35 +43,35 @@ export async function filesOf(request: ExportRequest<SpeakerTraining>): Promise<
 const within = (folder: string, files: Files): Files =>
   Object.fromEntries(Object.entries(files).map(([name, contents]) => [`${folder}/${name}`, contents]));
 
-/** A language model that was made here. */
-function ownLanguage({ config, weights, dtype }: ExportRequest<SpeakerTraining>): Files {
-  const own = [...below(weights, "language")].filter(([key]) => !isAdapter(key));
+/** The language model's folder; nothing where one was read and training has left it as it is. */
+async function languageFolder(request: ExportRequest<SpeakerTraining>): Promise<Files> {
+  const { config, weights, dtype } = request;
+  if (!config.network && ![...weights.keys()].some((key) => key.startsWith("language."))) return {};
+  const { json, texts, shards } = await languageFiles(request);
+  const type = dtype === "f16" ? "float16" : "float32";
   return {
-    "config.json": jsonFile(languageJson(config)),
-    "generation_config.json": jsonFile(fixedIds),
-    ...languageWeights(config, weights, checkpointOf(own), dtype),
-    ...tokenizerFilesOf(config),
+    "config.json": configFile(config.network ? json : { ...json, torch_dtype: type }),
+    ...texts,
+    ...shardFiles(shards, dtype),
   };
 }
 
-/** One that was read, if training has changed it. */
-async function changedLanguage({
-  config,
-  weights,
-  base,
-  dtype,
-}: ExportRequest<SpeakerTraining>): Promise<Files> {
-  if (![...weights.keys()].some((key) => key.startsWith("language."))) return {};
+/** The language model's config, its tokenizer and other texts, its weights under their own keys with adapters merged. */
+export async function languageFiles(
+  request: ExportRequest<SpeakerTraining>,
+): Promise<{ json: Record<string, unknown>; texts: Files; shards: Shard[] }> {
+  const { config, weights, base } = request;
+  const json = languageJson(config);
+  if (config.network) {
+    const own = [...below(weights, "language")].filter(([key]) => !isAdapter(key));
+    const texts = { "generation_config.json": jsonFile(fixedIds), ...tokenizerFilesOf(config) };
+    return { json, texts, shards: languageShards(request, checkpointOf(own)) };
+  }
   const folder = await openLanguage(config);
-  const copied: Record<string, Uint8Array> = {};
+  const texts: Record<string, Uint8Array> = {};
   for (const name of ["generation_config.json", ...tokenizerFiles, ...chatTemplateFiles])
-    if (await folder.has(name)) copied[name] = await folder.bytes(name);
-  const type = dtype === "f16" ? "float16" : "float32";
-  return {
-    "config.json": jsonFile({ ...languageJson(config), torch_dtype: type }),
-    ...copied,
-    ...languageWeights(config, weights, base!, dtype),
-  };
+    if (await folder.has(name)) texts[name] = await folder.bytes(name);
+  return { json, texts, shards: languageShards(request, base!) };
 }
 
 function checkpointOf(weights: Iterable<readonly [string, Tensor]>): Pick<Checkpoint, "entries" | "read"> {
@@ -83,12 +89,10 @@ function checkpointOf(weights: Iterable<readonly [string, Tensor]>): Pick<Checkp
 const shardBytes = 2 ** 31;
 
 /** The language model's weights, adapters merged, a shard at a time. */
-function languageWeights(
-  { lora }: SpeakerTraining,
-  weights: Weights,
+function languageShards(
+  { config: { lora }, weights, dtype }: ExportRequest<SpeakerTraining>,
   { entries, read }: Pick<Checkpoint, "entries" | "read">,
-  dtype: "f32" | "f16",
-): Files {
+): Shard[] {
   const width = dtype === "f16" ? 2 : 4;
   const shards: string[][] = [[]];
   let bytes = 0;
@@ -102,25 +106,31 @@ function languageWeights(
     bytes += own;
   }
   const adapters = below(weights, "language");
-  const shard = (keys: readonly string[]) => async () => {
-    const merging = lora && new Merging(lora, adapters);
-    const tensors = new Map<string, Tensor>();
-    for (const key of keys) {
-      const name = key.slice("language.".length);
-      const weight = weights.get(key) ?? (await read(key));
-      tensors.set(name, merging ? await merging.merge(name, weight) : weight);
-    }
-    await merging?.release();
-    return weightsFile(tensors, dtype);
-  };
-  if (shards.length === 1) return { "model.safetensors": shard(shards[0]!) };
+  const nameOf = (key: string) => key.slice("language.".length);
+  return shards.map((keys) => ({
+    keys: keys.map(nameOf),
+    async read() {
+      const merging = lora && new Merging(lora, adapters);
+      const tensors = new Map<string, Tensor>();
+      for (const key of keys) {
+        const weight = weights.get(key) ?? (await read(key));
+        tensors.set(nameOf(key), merging ? await merging.merge(nameOf(key), weight) : weight);
+      }
+      await merging?.release();
+      return tensors;
+    },
+  }));
+}
+
+/** One file, or several with an index, as transformers names them. */
+export function shardFiles(shards: readonly Shard[], dtype: "f32" | "f16"): Files {
+  const write = (shard: Shard) => async () => weightsFile(await shard.read(), dtype);
+  if (shards.length === 1) return { "model.safetensors": write(shards[0]!) };
   const count = String(shards.length).padStart(5, "0");
   const names = shards.map((_, i) => `model-${String(i + 1).padStart(5, "0")}-of-${count}.safetensors`);
-  const weight_map = Object.fromEntries(
-    shards.flatMap((keys, i) => keys.map((key) => [key.slice("language.".length), names[i]!])),
-  );
+  const weight_map = Object.fromEntries(shards.flatMap(({ keys }, i) => keys.map((key) => [key, names[i]!])));
   return {
-    ...Object.fromEntries(shards.map((keys, i) => [names[i]!, shard(keys)])),
+    ...Object.fromEntries(shards.map((shard, i) => [names[i]!, write(shard)])),
     "model.safetensors.index.json": jsonFile({ metadata: {}, weight_map }),
   };
 }

@@ -8,6 +8,15 @@ export function jsonFile(value: unknown): string {
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
+/** Fields of transformers' configs that hold floats, which its checks take no whole number for. */
+const floats =
+  /^( *"[a-z_]*(?:dropout|drop|eps|initializer_range|initializer_factor|theta|factor|mscale|scale_init_value|beta_fast|beta_slow)": -?\d+)(?=,?$)/gm;
+
+/** A config.json for transformers: 1 is spelt 1.0 where Python has a float. */
+export function configFile(value: unknown): string {
+  return jsonFile(value).replace(floats, "$1.0");
+}
+
 /** The weights below one prefix, without it; all with no prefix. */
 export function below(weights: Weights, prefix?: string): Map<string, Tensor> {
   if (prefix === undefined) return new Map(weights);

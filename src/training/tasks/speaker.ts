@@ -21,7 +21,8 @@ import { openExamples } from "../speaker/batches.js";
 import { readModels, rowsOf, type SpeakerTraining, seeingOf, speakerConfig } from "../speaker/config.js";
 import { filesOf } from "../speaker/files.js";
 import { languageCheckpoint, languageJson } from "../speaker/language.js";
-import { defineTask, type GraphRequest, type TrainingGraph } from "../task.js";
+import { llavaFiles } from "../speaker/llava.js";
+import { defineTask, type GraphRequest, llavaClass, type TrainingGraph } from "../task.js";
 import { under } from "./exported.js";
 
 /** What this task draws: the language model unless it is read, what sees, adapters. */
@@ -110,6 +111,8 @@ export const task = defineTask<SpeakerTraining>({
   open: ({ config, data }) => openExamples(config, data),
 
   async export(request) {
+    if (request.layout === "llava")
+      return [{ name: "vlm", kind: ["transformers", llavaClass], files: await llavaFiles(request) }];
     return [{ name: "vlm", kind: ["diffsight", "VisionLanguageModel"], files: await filesOf(request) }];
   },
 });

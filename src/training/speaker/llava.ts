@@ -1,0 +1,187 @@
+/** @file A trained model as transformers' `LlavaForConditionalGeneration`: for those that are one, of one vision encoder. */
+
+import { readVisionEncoder, type VisionEncoder } from "../../models/index.js";
+import { misuse, Tensor } from "../../tensor/index.js";
+import { imageMark } from "../../text/index.js";
+import { type EncoderDescription, resolveModel, type VlmDescription } from "../../vlm/index.js";
+import { type ModelFolder, openModel } from "../../weights/index.js";
+import type { ExportRequest, Weights } from "../task.js";
+import { configFile, jsonFile } from "../tasks/exported.js";
+import { type SpeakerTraining, seeingOf } from "./config.js";
+import { type Files, languageFiles, type Shard, shardFiles } from "./files.js";
+
+type Vision = Extract<EncoderDescription, { kind: "vision" }>;
+
+/**
+ * The folder that transformers opens: three networks in one checkpoint, the tokenizer with a token for pictures.
+ * @throws misuse EXPORT that says what of the model LLaVA has no place for
+ */
+export async function llavaFiles(request: ExportRequest<SpeakerTraining>): Promise<Files> {
+  const { config, weights, dtype } = request;
+  const seeing = seeingOf(config);
+  if (!seeing) throw misuse("EXPORT", "layout llava: the model sees nothing.");
+  const encoder = onlyEncoder(seeing.description);
+  const { source, revision } = resolveModel(encoder.model, ".");
+  const folder = await openModel(source, { revision });
+  const vision = readVisionEncoder(await folder.json("config.json"));
+  const { json, texts, shards } = await languageFiles(request);
+  const rows = Number(json.vocab_size);
+  const { files, id } = withImageToken(texts, rows);
+  const spoken = shards.map(
+    ({ keys, read }): Shard => ({
+      keys: keys.map(languageKey),
+      async read() {
+        const longer = (key: string) => id >= rows && /(embed_tokens|lm_head)\.weight$/.test(key);
+        const tensors = [...(await read())].map(([key, tensor]): [string, Tensor] => [
+          languageKey(key),
+          longer(key) ? withMeanRow(tensor) : tensor,
+        ]);
+        return new Map(tensors);
+      },
+    }),
+  );
+  return {
+    "config.json": configFile({
+      architectures: ["LlavaForConditionalGeneration"],
+      model_type: "llava",
+      image_token_index: id,
+      image_seq_length: seeing.plan.tokens,
+      projector_hidden_act: "gelu",
+      multimodal_projector_bias: true,
+      vision_feature_layer: encoder.layer,
+      vision_feature_select_strategy: encoder.tokens === "all" ? "full" : "default",
+      tie_word_embeddings: json.tie_word_embeddings ?? false,
+      text_config: { ...json, vocab_size: Math.max(rows, id + 1) },
+      vision_config: await visionConfig(folder),
+      torch_dtype: dtype === "f16" ? "float16" : "float32",
+    }),
+    "processor_config.json": jsonFile({
+      processor_class: "LlavaProcessor",
+      image_token: imageMark,
+      num_additional_image_tokens: vision.classTokens,
+      patch_size: vision.patchSize,
+      vision_feature_select_strategy: encoder.tokens === "all" ? "full" : "default",
+    }),
+    "preprocessor_config.json": jsonFile(await preprocessorJson(folder, vision, encoder)),
+    ...files,
+    ...shardFiles([...spoken, await seenShard(folder, weights)], dtype),
+  };
+}
+
+function onlyEncoder({ encoders, fusion, projector }: VlmDescription): Vision {
+  const refuse = (what: string) => misuse("EXPORT", `layout llava: ${what}; layout model keeps all of it.`);
+  const [[name, encoder], ...more] = Object.entries(encoders) as [
+    [string, EncoderDescription],
+    ...[string, EncoderDescription][],
+  ];
+  if (more.length > 0) throw refuse(`LLaVA has one encoder, not ${Object.keys(encoders).join(", ")}`);
+  if (encoder.kind !== "vision") throw refuse(`LLaVA has no encoder of kind ${encoder.kind} (${name})`);
+  if (encoder.projector) throw refuse(`LLaVA has no projector of encoders.${name} alone`);
+  if (encoder.size) throw refuse(`LLaVA sees pictures of the checkpoint's own size, not of ${encoder.size}`);
+  if ([encoder.layer].flat().includes("last")) throw refuse('LLaVA takes hidden states, not "last"');
+  if (encoder.tokens === "class") throw refuse("LLaVA takes patches, not the class token alone");
+  const [step, ...others] = fusion;
+  const plain =
+    step!.type === "none" && Object.values([step!.normalisation].flat()).every((one) => one === "none");
+  if (!plain || others.length > 0)
+    throw refuse("LLaVA has no fusion and no normalisation before its projector");
+  if (projector !== "mlp2x_gelu") throw refuse(`LLaVA's projector is mlp2x_gelu, not ${projector}`);
+  return encoder;
+}
+
+/** The vision encoder's own config, also where it lies in that of a whole CLIP. */
+async function visionConfig(folder: ModelFolder): Promise<object> {
+  const json = await folder.json<{ model_type: string; vision_config?: object }>("config.json");
+  if (!json.vision_config) return json;
+  return { ...json.vision_config, model_type: `${json.model_type}_vision_model` };
+}
+
+const languageKey = (key: string) => `language_model.${key}`;
+
+/** Trained tensors by their names in transformers. */
+const projectorKeys = [
+  ["model.mm_projector.0", "multi_modal_projector.linear_1"],
+  ["model.mm_projector.2", "multi_modal_projector.linear_2"],
+].flatMap(([own, theirs]) =>
+  ["weight", "bias"].map((part) => [`${own}.${part}`, `${theirs}.${part}`] as const),
+);
+
+/** The vision encoder under the keys of published files (`vision_tower.vision_model.encoder...`), and the projector. */
+async function seenShard(folder: ModelFolder, weights: Weights): Promise<Shard> {
+  const { entries, read } = await folder.checkpoint("");
+  const used = [...entries.keys()].filter(
+    (key) => !/^(text_model|text_projection|visual_projection|logit_)|position_ids$/.test(key),
+  );
+  return {
+    keys: [...used.map((key) => `vision_tower.${key}`), ...projectorKeys.map(([, theirs]) => theirs)],
+    async read() {
+      const found = new Map<string, Tensor>();
+      for (const key of used) found.set(`vision_tower.${key}`, (await read(key)).to("f32"));
+      for (const [own, theirs] of projectorKeys) found.set(theirs, weights.get(own)!);
+      return found;
+    },
+  };
+}
+
+/** As the file says it, with what the description's `fit` changes. */
+async function preprocessorJson(folder: ModelFolder, { preprocessor }: VisionEncoder, { fit }: Vision) {
+  const json = (await folder.json<Record<string, unknown>>("preprocessor_config.json", true)) ?? {
+    image_processor_type: "CLIPImageProcessor",
+    ...preprocessor,
+  };
+  const own = { ...json, processor_class: "LlavaProcessor" };
+  if (fit === "crop") return own;
+  if (fit === "pad") return { ...own, image_processor_type: "LlavaImageProcessor", do_pad: true };
+  const { size, crop_size, do_center_crop } = preprocessor;
+  const final = do_center_crop || "shortest_edge" in size ? crop_size : size;
+  return { ...own, size: final, do_center_crop: false };
+}
+
+interface TokenJson {
+  id: number;
+  content: string;
+}
+
+/** A token that stands for pictures: the tokenizer's own, or a new one behind its last. */
+function withImageToken(texts: Files, rows: number): { files: Files; id: number } {
+  const files = { ...texts };
+  const parsed = (name: string) =>
+    files[name] === undefined ? undefined : JSON.parse(textOf(files[name] as string | Uint8Array));
+  const json = parsed("tokenizer.json") as
+    | { added_tokens?: TokenJson[]; model: { vocab: Record<string, number> | [string, number][] } }
+    | undefined;
+  const config = (parsed("tokenizer_config.json") ?? {}) as {
+    added_tokens_decoder?: Record<string, { content: string }>;
+  };
+  const vocabulary = json?.model.vocab ?? {};
+  const ids = new Map<string, number>(
+    Array.isArray(vocabulary) ? vocabulary.map(([token], i) => [token, i]) : Object.entries(vocabulary),
+  );
+  for (const { content, id } of json?.added_tokens ?? []) ids.set(content, id);
+  for (const [id, { content }] of Object.entries(config.added_tokens_decoder ?? {})) ids.set(content, +id);
+  const known = ids.get(imageMark);
+  // SentencePiece's own file is not opened: its pieces are the rows that there are.
+  const id = known ?? (json ? Math.max(...ids.values()) + 1 : rows);
+  if (known !== undefined) return { files, id };
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  if (json) {
+    json.added_tokens = [...(json.added_tokens ?? []), { id, content: imageMark, ...flags } as TokenJson];
+    files["tokenizer.json"] = jsonFile(json);
+  }
+  const decoder = { ...config.added_tokens_decoder, [id]: { content: imageMark, ...flags } };
+  files["tokenizer_config.json"] = jsonFile({ ...config, added_tokens_decoder: decoder });
+  return { files, id };
+}
+
+const textOf = (content: string | Uint8Array) =>
+  typeof content === "string" ? content : new TextDecoder().decode(content);
+
+/** One row more, the mean of the others: as a head's row it is never the likeliest. */
+function withMeanRow(matrix: Tensor): Tensor {
+  const [rows, columns] = matrix.dims as [number, number];
+  const numbers = matrix.toFloat32();
+  const longer = new Float32Array((rows + 1) * columns);
+  longer.set(numbers);
+  for (let i = 0; i < numbers.length; i++) longer[rows * columns + (i % columns)]! += numbers[i]! / rows;
+  return Tensor.f32([rows + 1, columns], longer);
+}
