@@ -81,9 +81,21 @@ describe("the page of probes", () => {
     expect(html).toContain("3 heads of different seeds");
     expect(html).not.toContain("McNemar");
 
+    expect(html).not.toContain("tap by timestep");
+
     // Heads that differ much are known badly: one alone looks surer than it is.
     const alone = accuracy(sd![1]!.answers.test).macro;
     const { low, high } = told.ways[0].test.macro;
     expect(high - low).toBeGreaterThan(alone.high - alone.low);
+  });
+
+  it("maps taps by timesteps, of all twins and of those that CLIP is blind to", () => {
+    const at = (column: string, chance: number) => ({ ...outcome("sd", 1, chance), column });
+    const cells = [at("up-level1-repeat1-res-out/t50", 0.5), at("up-level1-repeat1-res-out/t100", 0.9)];
+    const { html } = probeReport(findings(cells));
+    const maps = html.slice(html.indexOf("sd: tap by timestep"));
+    expect(maps).toContain("Twins of which both are right");
+    expect(maps).toContain("Twins that CLIP is blind to of which both are right");
+    expect(maps).toContain("U-L1-R1-Res-Out");
   });
 });

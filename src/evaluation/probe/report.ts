@@ -179,8 +179,8 @@ function contrastSections(contrasts: readonly Contrast[], several: boolean): Sec
   ];
 }
 
-/** Taps by timesteps, where a way of seeing was tried at several. */
-function heatMaps(ways: readonly Way[], judge: Judge): Section[] {
+/** Taps by timesteps, where a way of seeing was tried at several: of each judge, by what it judges. */
+function heatMaps(ways: readonly Way[], judges: Readonly<Record<string, Judge>>): Section[] {
   const features = [...new Set(ways.map((way) => way.features))];
   return features.flatMap((name) => {
     const those = ways.filter((way) => way.features === name && way.column.includes("/t"));
@@ -188,18 +188,17 @@ function heatMaps(ways: readonly Way[], judge: Judge): Section[] {
     const part = (way: Way, i: number) => way.column.split("/")[i]!;
     const taps = [...new Set(those.map((way) => part(way, 0)))];
     const times = [...new Set(those.map((way) => part(way, 1)))].sort((a, b) => +a.slice(1) - +b.slice(1));
-    const of = (tap: string, time: string) => {
-      const way = those.find((one) => part(one, 0) === tap && part(one, 1) === time);
-      return way && judge(way).macro;
-    };
     const short = new Map(taps.map((tap) => [shortId(tap), tap]));
-    const body = heatMap([...short.keys()], times, (row, column) => of(short.get(row)!, column));
-    return [
-      {
-        title: `${name}: tap by timestep`,
-        body: `<p>Twins of which both are right, mean over patterns, in per cent.</p>${body}`,
-      },
-    ];
+    const map = (judge: Judge) =>
+      heatMap([...short.keys()], times, (row, column) => {
+        const way = those.find((one) => part(one, 0) === short.get(row) && part(one, 1) === column);
+        return way && judge(way).macro;
+      });
+    const maps = Object.entries(judges).map(
+      ([what, judge]) =>
+        `<p>${what} of which both are right, mean over patterns, in per cent.</p>${map(judge)}`,
+    );
+    return [{ title: `${name}: tap by timestep`, body: maps.join("\n") }];
   });
 }
 
@@ -271,7 +270,10 @@ ${charted("twins", pairs, 0.25)}`,
 ${charted("test", single, 0.5)}`,
     },
     ...contrastSections(contrasts, seeds > 1),
-    ...heatMaps(ways, pairs),
+    ...heatMaps(ways, {
+      Twins: pairs,
+      ...(blindPatterns.length > 0 && { "Twins that CLIP is blind to": blind }),
+    }),
     {
       title: "Combinations never seen in training",
       body: accuracyTable(ways, patternsOf(ways, "unseen"), fresh),
