@@ -70,6 +70,19 @@ function writeJson(file: string, value: unknown): Promise<void> {
   return writeFileAtomic(file, `${JSON.stringify(value, undefined, 2)}\n`);
 }
 
+/** Writes a model in transformers' layout, f32: its config and random weights. @returns the folder */
+export async function writeModel(
+  folder: string,
+  config: object,
+  tensors: Layout,
+  note: (message: string) => void,
+): Promise<string> {
+  await writeJson(path.join(folder, "config.json"), config);
+  const file = path.join(folder, "model.safetensors");
+  await writeWeights(file, tensors, "f32", () => note(`writing ${file}`));
+  return folder;
+}
+
 /** A CLIP tokenizer that splits words into bytes: ids 0 to 511 for bytes, 49406 and 49407 for start and end. */
 async function writeTokenizer(folder: string, padding: string): Promise<void> {
   const bytes = [...byteCharacters].sort((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);

@@ -10,8 +10,8 @@ import { input, linear, parameter } from "../src/graph/index.js";
 import { llamaLayout } from "../src/models/index.js";
 import { Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { LanguageModel, quantizeLanguageModel } from "../src/vlm/index.js";
-import { openModel, writeFileAtomic } from "../src/weights/index.js";
-import { writeWeights } from "./checkpoint.js";
+import { openModel } from "../src/weights/index.js";
+import { writeModel } from "./checkpoint.js";
 import { alternate, duration, type Summary, seconds, summarize, table, verdict } from "./measure.js";
 import type { Peer } from "./peer.js";
 
@@ -93,7 +93,9 @@ export async function compareLanguage(
   options: Options,
 ): Promise<{ speeds: LanguageSpeed[]; bandwidth: number }> {
   const shape: Shape = languageShapes[name];
-  const folder = await writeModel(path.join(options.folder, `${name}-f32`), shape, options);
+  const config = configOf(shape);
+  const place = path.join(options.folder, `${name}-f32`);
+  const folder = await writeModel(place, config, llamaLayout(config), options.note);
   const speeds = [await read(folder, shape, options)];
   for (const block of blocks) {
     const few = path.join(options.folder, `${name}-4bit-${block}`);
@@ -106,18 +108,13 @@ export async function compareLanguage(
   return { speeds, bandwidth: await bandwidth(options) };
 }
 
-async function writeModel(folder: string, { config, layers }: Shape, { note }: Options): Promise<string> {
-  const json = {
-    model_type: "llama",
-    architectures: ["LlamaForCausalLM"],
-    num_hidden_layers: layers[1],
-    ...config,
-  };
-  await writeFileAtomic(path.join(folder, "config.json"), `${JSON.stringify(json, undefined, 2)}\n`);
-  const file = path.join(folder, "model.safetensors");
-  await writeWeights(file, llamaLayout(json), "f32", () => note(`writing ${file}`));
-  return folder;
-}
+/** As many of its layers as are ever measured. */
+const configOf = ({ config, layers }: Shape) => ({
+  model_type: "llama",
+  architectures: ["LlamaForCausalLM"],
+  num_hidden_layers: layers[1],
+  ...config,
+});
 
 /** Opens the first layers of a model. */
 async function firstLayers(

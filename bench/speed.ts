@@ -12,7 +12,7 @@ import { blankImage, decodeImage, encodePng, fitImage, vaePixels } from "../src/
 import { clipText, encodeImage, readVisionEncoder } from "../src/models/index.js";
 import { decodeSafetensors, encodeSafetensors, Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { openModel, Scope, writeFileAtomic } from "../src/weights/index.js";
-import { writeWeights } from "./checkpoint.js";
+import { writeModel } from "./checkpoint.js";
 import { visionTensors } from "./layout.js";
 import { alternate, difference, type Summary, seconds } from "./measure.js";
 import type { Peer, PeerWork } from "./peer.js";
@@ -328,7 +328,8 @@ export async function writeImage(scratch: string, round: number): Promise<string
 
 /** LLaVA-1.5's eye: CLIP-L/14-336 to the states before its last layer. */
 export async function compareVision(bench: Bench): Promise<Comparison> {
-  const folder = await writeVision(path.resolve(bench.folder, "../clip-l14-336-f32"), bench);
+  const place = path.resolve(bench.folder, "../clip-l14-336-f32");
+  const folder = await writeModel(place, clipLarge336, visionTensors(clipLarge336), bench.note);
   const model = await openModel(folder);
   const encoder = readVisionEncoder(await model.json("config.json"));
   await using engine = await Engine.open({ device: "cpu", memory: bench.memory, threads: bench.threads });
@@ -349,11 +350,4 @@ export async function compareVision(bench: Bench): Promise<Comparison> {
   });
   await bench.peer?.close();
   return result;
-}
-
-async function writeVision(folder: string, { note }: Bench): Promise<string> {
-  await writeFileAtomic(path.join(folder, "config.json"), `${JSON.stringify(clipLarge336, undefined, 2)}\n`);
-  const file = path.join(folder, "model.safetensors");
-  await writeWeights(file, visionTensors(clipLarge336), "f32", () => note(`writing ${file}`));
-  return folder;
 }

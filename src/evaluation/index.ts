@@ -2,7 +2,6 @@
 
 export * from "./answers/judge.js";
 export { type AnswersConfig, answersConfig } from "./answers/producer.js";
-export { judgeRegistry } from "./answers/registry.js";
 export * from "./blind.js";
 export * from "./captions.js";
 export * from "./captions-overlap.js";
@@ -18,11 +17,10 @@ export { type PixelsConfig, pixelsSchema } from "./probe/pixels.js";
 export * from "./probe/pixels-plan.js";
 export * from "./probe/plan.js";
 export * from "./probe/probe.js";
-export { probeRegistry } from "./probe/registry.js";
 export * from "./probe/report.js";
 export * from "./probe/report-pixels.js";
 export * from "./probe/statistics.js";
-export { everyRegistry } from "./registry.js";
+export { evaluationRegistry } from "./registry.js";
 export { dotChart, heatMap, type Series } from "./report/charts.js";
 export { type Cell, escapeHtml, percent, reportPage, type Section, shown, table } from "./report/html.js";
 export { type Curve, type LineChartOptions, lineChart } from "./report/line-chart.js";

@@ -1,10 +1,17 @@
-/** @file Everything that recipes can name, whichever verb has written them. */
+/** @file What recipes of probes and of judging can name: modules that threads load for themselves. */
 
-import type { Registry } from "../training/index.js";
-import { judgeRegistry } from "./answers/registry.js";
-import { probeRegistry } from "./probe/registry.js";
+import { builtIn, type Registry } from "../training/index.js";
 
-export const everyRegistry: Registry = {
-  tasks: { ...probeRegistry.tasks, ...judgeRegistry.tasks },
-  producers: { ...probeRegistry.producers, ...judgeRegistry.producers },
+const module = (name: string) =>
+  new URL(`./${name}.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url).href;
+
+/** What they can name, beside all that others can. */
+export const evaluationRegistry: Registry = {
+  tasks: { ...builtIn.tasks, probe: module("probe/task"), pixels: module("probe/pixels") },
+  producers: {
+    ...builtIn.producers,
+    drawings: module("probe/drawings"),
+    answers: module("answers/producer"),
+    "told-captions": module("leakage/producer"),
+  },
 };

@@ -68,8 +68,8 @@ export function clipImage(image: RgbImage, config: PreprocessorConfig, fit: Fit 
   const { do_resize, size, do_center_crop, crop_size } = config;
   const filter = filters[config.resample]!;
   if (fit === "squash") {
-    const final = do_center_crop || "shortest_edge" in size ? crop_size : size;
-    return resize(image, final.width, final.height, filter);
+    const { width, height } = finalSize(config);
+    return resize(image, width, height, filter);
   }
   let seen = fit === "pad" || config.do_pad ? padToSquare(image, meanColour(config)) : image;
   if (do_resize) {
@@ -77,6 +77,11 @@ export function clipImage(image: RgbImage, config: PreprocessorConfig, fit: Fit 
     seen = resize(seen, width, height, filter);
   }
   return do_center_crop ? cropCentre(seen, crop_size.width, crop_size.height) : seen;
+}
+
+/** What a square picture ends as; with `squash` any. */
+export function finalSize({ do_center_crop, size, crop_size }: PreprocessorConfig): Size {
+  return do_center_crop || "shortest_edge" in size ? crop_size : size;
 }
 
 function shortSide(image: Size, edge: number): Size {

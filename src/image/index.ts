@@ -1,6 +1,6 @@
 /** @file The image room's door: decoding, PIL-exact resizing, the networks' processors, maps and pictures. */
 
-export { clipImage, clipPixels, type PreprocessorConfig, readPreprocessorConfig } from "./clip.js";
+export { clipImage, clipPixels, finalSize, type PreprocessorConfig, readPreprocessorConfig } from "./clip.js";
 export { type DecodeOptions, decodeImage, type ImageLimits } from "./decode.js";
 export {
   clipMeanColour,

@@ -1,9 +1,7 @@
 /** @file What a recipe's stages will take: time by trying a part of each here, memory and disk by counting. */
 
-import { existsSync } from "node:fs";
 import { totalmem } from "node:os";
-import { join } from "node:path";
-import { Ledger, Store } from "../data/index.js";
+import { Store } from "../data/index.js";
 import { isOp, topologicalOrder, type Value } from "../graph/index.js";
 import { byteSize, count, Tensor } from "../tensor/index.js";
 import { countedSettings } from "./make-weights.js";
@@ -18,7 +16,10 @@ import {
   type PlannedExport,
   type PlannedStage,
   type PlannedTraining,
+  type StageStatus,
+  statusOf,
 } from "./stages.js";
+import { loggedSteps } from "./step-log.js";
 import { planTraining, StepProgram, type TrainingPlan } from "./step-program.js";
 import type { Examples, TrainingGraph, Weights } from "./task.js";
 import { workersOf } from "./team.js";
@@ -29,7 +30,7 @@ export interface StageEstimate {
   kind: PlannedStage["stage"]["kind"];
   key: string;
   folder: string;
-  status: "done" | "begun" | "to do";
+  status: StageStatus;
   /** What there is to do: "2000 steps of 32". */
   work: string;
   /** Seconds that are left; undefined where that shows only when earlier stages are done. */
@@ -54,9 +55,9 @@ const overhead = 1.05;
 export async function estimateStage(planned: PlannedStage, threads: number): Promise<StageEstimate> {
   const { key, folder } = planned;
   const { name, kind } = planned.stage;
-  const done = await isDone(planned);
-  const begun = existsSync(join(folder, isTraining(planned) ? "metrics.jsonl" : "ledger.jsonl"));
-  const common = { name, kind, key, folder, status: done ? "done" : begun ? "begun" : "to do" } as const;
+  const status = await statusOf(planned);
+  const done = status === "done";
+  const common = { name, kind, key, folder, status };
   if (isTraining(planned)) return { ...common, ...(await trainingCost(planned, threads, done)) };
   if (isData(planned)) return { ...common, ...(await dataCost(planned, threads, done)) };
   return { ...common, ...exportCost(planned, done) };
@@ -104,7 +105,8 @@ async function trainingCost(planned: PlannedTraining, threads: number, done: boo
   } finally {
     await program.dispose();
   }
-  const left = settings.steps - stepsDone(planned);
+  // A few of those in the log may have to be done again.
+  const left = settings.steps - ((await loggedSteps(planned.folder)).at(-1)?.step ?? 0);
   const seconds = overhead * left * Math.ceil(parts / workers) * (run + data);
   return {
     ...cost,
@@ -157,15 +159,6 @@ function liveBytes(outputs: readonly Value[]): number {
     }
   }
   return most;
-}
-
-/** Steps in the log, of which a few may have to be done again. */
-function stepsDone({ folder }: PlannedTraining): number {
-  const path = join(folder, "metrics.jsonl");
-  if (!existsSync(path)) return 0;
-  const ledger = Ledger.open<{ step: number }>(path);
-  ledger.close();
-  return ledger.entries.at(-1)?.step ?? 0;
 }
 
 /** Numbers in the shapes of a graph's inputs: its time does not depend on what they are. */

@@ -21,6 +21,7 @@ import {
 } from "./recipe.js";
 import { loadProducer, loadTask, type Registry } from "./registry.js";
 import type { StageSettings } from "./settings.js";
+import { stepLog } from "./step-log.js";
 import type { Task, Weights } from "./task.js";
 
 interface Placed {
@@ -187,6 +188,15 @@ export async function writeResult(
 export async function isDone(planned: PlannedStage): Promise<boolean> {
   if (isData(planned)) return existsSync(join(planned.folder, storeFile));
   return (await readResult(planned)) !== undefined;
+}
+
+export type StageStatus = "done" | "begun" | "to do";
+
+/** How far a stage is. @throws DiffsightError RESULT_CORRUPT */
+export async function statusOf(planned: PlannedStage): Promise<StageStatus> {
+  if (await isDone(planned)) return "done";
+  const log = isTraining(planned) ? stepLog(planned.folder) : join(planned.folder, "ledger.jsonl");
+  return existsSync(log) ? "begun" : "to do";
 }
 
 /** @returns the hash of the file */

@@ -10,6 +10,7 @@ import { clipFactor } from "./optimizer.js";
 import { loadCheckpoint, type RunProgress, saveCheckpoint } from "./run-checkpoint.js";
 import { rateAt } from "./schedule.js";
 import type { Settings } from "./settings.js";
+import { loggedSteps, stepLog } from "./step-log.js";
 import { planTraining } from "./step-program.js";
 import type { Task, Weights } from "./task.js";
 import { type Scores, type StepScores, sharedArrays, Team, workersOf } from "./team.js";
@@ -81,15 +82,13 @@ class Log {
 
   static async open(folder: string, title: string, step: number): Promise<Log> {
     const log = new Log(folder, title);
-    const text = await readFile(log.#path, "utf8").catch(() => "");
-    const lines = text.split("\n").slice(0, -1);
-    log.#steps = lines.map((line) => JSON.parse(line) as LoggedStep).filter((one) => one.step <= step);
+    log.#steps = (await loggedSteps(folder)).filter((one) => one.step <= step);
     await writeFileAtomic(log.#path, log.#steps.map((one) => `${JSON.stringify(one)}\n`).join(""));
     return log;
   }
 
   get #path(): string {
-    return join(this.folder, "metrics.jsonl");
+    return stepLog(this.folder);
   }
 
   get steps(): readonly LoggedStep[] {

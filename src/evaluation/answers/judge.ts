@@ -23,8 +23,8 @@ import {
   sceneStages,
 } from "../probe/plan.js";
 import type { Answer } from "../probe/probe.js";
+import { evaluationRegistry } from "../registry.js";
 import { answeredSchema, neither } from "./producer.js";
-import { judgeRegistry } from "./registry.js";
 import { featuresOf, hearsQuestion } from "./streams.js";
 
 /** An answer by both ways of asking: `right` is which option is likelier. */
@@ -139,7 +139,7 @@ export async function judgingRecipe(model: string, options: JudgeOptions): Promi
  */
 export async function judge(model: string, options: JudgeOptions, run: RunOptions): Promise<Judgement> {
   const recipe = await judgingRecipe(model, options);
-  const made = await runRecipe(recipe, { ...run, registry: judgeRegistry });
+  const made = await runRecipe(recipe, { ...run, registry: evaluationRegistry });
   const folders = new Map(made.map(({ name, folder }) => [name, folder]));
   const answers = Object.fromEntries(
     judged.map((set) => {

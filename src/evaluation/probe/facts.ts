@@ -58,7 +58,7 @@ export function factInputs(batch: number, tokens: number): Record<string, Value>
   ]);
 }
 
-/** @param features [B, T, C] @returns the mean surprise of all facts, a number */
+/** @param features [B, T, C] @returns the facts' mean surprises, summed: a number */
 export function factsLoss(w: Scope, features: Value, inputs: Readonly<Record<string, Value>>): Value {
   const whole = reshape(mean(features, 1), [features.dims[0]!, features.dims[2]!]);
   const surprise = (name: string, seen: Value) => {

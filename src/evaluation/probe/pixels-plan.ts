@@ -10,11 +10,11 @@ import {
   type Settings,
   settingsSchema,
 } from "../../training/index.js";
+import { evaluationRegistry } from "../registry.js";
 import type { DrawingsConfig } from "./drawings.js";
 import { type PixelsConfig, PixelsReader, pixelsInputs, pixelsNetwork, pixelsSchema } from "./pixels.js";
 import { type Judged, judged, type ProbeScenes, recipeOf, sceneStages } from "./plan.js";
 import { type Answer, answersBy } from "./probe.js";
-import { probeRegistry } from "./registry.js";
 import { worldWords } from "./words.js";
 
 /** Every scene that the embedded models learn from. */
@@ -79,9 +79,9 @@ export async function runPixels(plan: PixelsPlan, options: RunOptions): Promise<
       ...plan.settings,
     },
   ]);
-  const made = await runRecipe(recipe, { ...options, registry: probeRegistry });
+  const made = await runRecipe(recipe, { ...options, registry: evaluationRegistry });
   const folders = new Map(made.map(({ name, folder }) => [name, folder]));
-  const planned = await planStages(recipe, options.out, probeRegistry);
+  const planned = await planStages(recipe, options.out, evaluationRegistry);
   const weights = await readWeights(planned.filter(isTraining)[0]!);
   using reference = Store.open(folders.get("scenes-train")!);
   const reader = new PixelsReader(config, reference);

@@ -19,9 +19,9 @@ import {
   type Settings,
 } from "../../training/index.js";
 import { type BlindPair, twinsBlindTo } from "../blind.js";
+import { evaluationRegistry } from "../registry.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
-import { probeRegistry } from "./registry.js";
 import {
   type Alikeness,
   alikeness,
@@ -191,7 +191,7 @@ export const recipeOf = (stages: readonly object[]): Recipe =>
  */
 export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<ProbeFindings> {
   if (Object.keys(plan.features).length === 0) throw misuse("PROBE", "No features are named.");
-  const registry = probeRegistry;
+  const registry = evaluationRegistry;
   const data = [...sceneStages(plan), ...featureStages(plan), ...blindStages(firstClip(plan))];
   const made = await runRecipe(recipeOf(data), { ...options, registry });
 

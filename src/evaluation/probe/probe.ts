@@ -14,10 +14,10 @@ import {
 } from "../../training/index.js";
 import type { Scope } from "../../weights/index.js";
 import type { Accuracy, Outcome } from "../graded.js";
+import { evaluationRegistry } from "../registry.js";
 import { compare, type Estimate, macroMean, type PairedComparison, share } from "../statistics.js";
 import type { HeadConfig } from "./head.js";
 import { head } from "./head.js";
-import { probeRegistry } from "./registry.js";
 import { headInputs, type Items, itemsOf, Reader, task } from "./task.js";
 
 /** Questions answered at once. */
@@ -136,7 +136,7 @@ export async function probe(request: ProbeRequest): Promise<Record<string, Answe
   const settings = { ...defaultSettings, ...request.settings };
   const { weights } = await train({
     name: "probe",
-    module: probeRegistry.tasks.probe!,
+    module: evaluationRegistry.tasks.probe!,
     task,
     config,
     data: { train: request.train, validation: request.validation },

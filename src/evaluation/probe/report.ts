@@ -1,6 +1,7 @@
 /** @file What probes found, as a page, as JSON and as CSV. */
 
 import { shortId } from "../../diffusion/index.js";
+import { crossedDifference } from "../crossed.js";
 import { type Accuracy, graded, gradedAccuracy, gradedDifference, type Outcome } from "../graded.js";
 import { dotChart, heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
@@ -114,10 +115,14 @@ function compared(first: Way, second: Way, items: Items): Record<string, PairedD
   const [a, b] = [first, second].map(({ heads }) => heads.map(items)) as [Outcome[][], Outcome[][]];
   if (a[0]!.length === 0) return {};
   if (a.length === 1 && b.length === 1) return comparePatterns(a[0]!, b[0]!);
-  const together = (lists: Outcome[][]) =>
-    graded(lists.map((list) => list.map((one) => ({ ...one, pattern: "" }))));
-  const { patterns } = gradedDifference(graded(a), graded(b));
-  const { macro: all } = gradedDifference(together(a), together(b));
+  const [own, other] = [graded(a), graded(b)];
+  const { patterns } = gradedDifference(own, other);
+  // Every item alike, whatever its pattern.
+  const all = crossedDifference(
+    own.runs,
+    other.runs,
+    own.patterns.map(() => ""),
+  );
   return Object.fromEntries(
     Object.entries({ all, ...patterns }).map(([pattern, difference]) => [pattern, { difference }]),
   );
@@ -239,9 +244,10 @@ export function probeReport(findings: ProbeFindings, options: ReportOptions = {}
       }),
     ),
   );
-  const [single, pairs, blind, fresh] = [items.questions, items.twins, items.blind, items.unseen].map(
-    judgeOf,
-  ) as [Judge, Judge, Judge, Judge];
+  const single = judgeOf(items.questions);
+  const pairs = judgeOf(items.twins);
+  const blind = judgeOf(items.blind);
+  const fresh = judgeOf(items.unseen);
   const charted = (set: Judged, judge: Judge, chance: number, patterns = patternsOf(ways, set)) =>
     `${chart(ways, patterns, judge, chance)}\n${accuracyTable(ways, patterns, judge)}`;
   const nameOf = ({ features, column }: { features: string; column: string }) =>

@@ -1,5 +1,6 @@
 /** @file A trained model as transformers' `LlavaForConditionalGeneration`: for those that are one, of one vision encoder. */
 
+import { finalSize } from "../../image/index.js";
 import { readVisionEncoder, type VisionEncoder } from "../../models/index.js";
 import { misuse, Tensor } from "../../tensor/index.js";
 import { imageMark } from "../../text/index.js";
@@ -132,8 +133,7 @@ async function preprocessorJson(folder: ModelFolder, { preprocessor }: VisionEnc
   const own = { ...json, processor_class: "LlavaProcessor" };
   if (fit === "crop") return own;
   if (fit === "pad") return { ...own, image_processor_type: "LlavaImageProcessor", do_pad: true };
-  const { size, crop_size, do_center_crop } = preprocessor;
-  const final = do_center_crop || "shortest_edge" in size ? crop_size : size;
+  const final = finalSize(preprocessor);
   return { ...own, size: final, do_center_crop: false };
 }
 

@@ -3,7 +3,7 @@
 import { DiffusionEncoder, Memory } from "../../diffusion/index.js";
 import type { CallOptions, Engine, EngineOptions } from "../../engine/index.js";
 import { input, reshape } from "../../graph/index.js";
-import { clipPixels, readPreprocessorConfig } from "../../image/index.js";
+import { clipPixels, finalSize, readPreprocessorConfig } from "../../image/index.js";
 import {
   clipText,
   pooledIndex,
@@ -89,11 +89,7 @@ export class EncoderOpener {
     const own = file ? readPreprocessorConfig(file) : encoder.preprocessor;
     const sized = size && { size: { height: size, width: size }, crop_size: { height: size, width: size } };
     const preprocessor = sized ? { ...own, ...sized } : own;
-    const { width, height } = preprocessor.do_center_crop
-      ? preprocessor.crop_size
-      : "width" in preprocessor.size
-        ? preprocessor.size
-        : preprocessor.crop_size;
+    const { width, height } = finalSize(preprocessor);
     const pixels = input("pixels", [1, encoder.channels, height, width]);
     const w = Scope.of(await folder.checkpoint(""));
     const tokens = visionTokens(encoder, encoder.states(w, pixels), { layer, select });
