@@ -1,14 +1,16 @@
 /** @file A model with one vision encoder, written as transformers' LLaVA, answers as it did. */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { decodeSafetensors } from "../src/tensor/index.js";
+import { decodeSafetensors, encodeSafetensors, Tensor } from "../src/tensor/index.js";
+import { readTokenizer } from "../src/text/index.js";
 import { randomAt } from "../src/training/index.js";
 import type { ExportLayout } from "../src/training/task.js";
 import { task } from "../src/training/tasks/speaker.js";
 import { VisionLanguageModel } from "../src/vlm/index.js";
+import { goldenPath } from "./golden.js";
 import { clip, sd, writeConversations, writeLanguageModel } from "./training/small-vlm.js";
 
 /** Of the language model's tokenizer: the number of "<image>", the last but one, and how many there are. */
@@ -74,6 +76,30 @@ function withoutImageToken(name: string): string {
   return place;
 }
 
+/** A language model with fewer rows of embeddings and of its head. */
+function cutRows(place: string, count: number): void {
+  const file = (name: string) => path.join(place, name);
+  const config = JSON.parse(readFileSync(file("config.json"), "utf8"));
+  writeFileSync(file("config.json"), JSON.stringify({ ...config, vocab_size: count }));
+  const { tensors } = decodeSafetensors(readFileSync(file("model.safetensors")));
+  const cut = [...tensors].map(([key, tensor]) => {
+    if (tensor.dims[0] !== rows) return [key, tensor] as const;
+    const width = tensor.dims[1]!;
+    return [key, Tensor.f32([count, width], tensor.toFloat32().slice(0, count * width))] as const;
+  });
+  writeFileSync(file("model.safetensors"), encodeSafetensors(cut));
+}
+
+function headOf(name: string): Tensor {
+  const { tensors } = decodeSafetensors(readFileSync(inside(name, "model-00001-of-00002.safetensors")));
+  return tensors.get("language_model.lm_head.weight")!;
+}
+
+function rowOf(matrix: Tensor, row: number): number[] {
+  const width = matrix.dims[1]!;
+  return [...matrix.toFloat32().subarray(row * width, (row + 1) * width)];
+}
+
 describe("layout llava", () => {
   /** Of each way of bringing pictures to size: they differ. */
   const likely = new Map<string, number>();
@@ -95,19 +121,81 @@ describe("layout llava", () => {
     });
   });
 
+  it.each([
+    // Without a class token LLaVA's "default" would drop a patch.
+    ["SigLIP", "siglip-vision", "full", 0],
+    ["DINOv2", "dinov2", "default", 1],
+  ])("holds %s, whatever its preprocessor", async (_, golden, strategy, more) => {
+    const seen = inside(golden);
+    cpSync(goldenPath(golden), seen, { recursive: true });
+    const { image_size } = parsed(golden, "config.json");
+    const language = { model: writeLanguageModel(inside("llama")) };
+    for (const fit of ["pad", "squash"]) {
+      // Its own file asks for another size than its kind's default.
+      const size = { height: image_size, width: image_size };
+      const preprocessor = {
+        size,
+        do_center_crop: false,
+        image_mean: [0.4, 0.5, 0.6],
+        image_std: [0.2, 0.3, 0.4],
+      };
+      const kind = {
+        image_processor_type: golden === "dinov2" ? "BitImageProcessor" : "SiglipImageProcessor",
+      };
+      writeFileSync(
+        path.join(seen, "preprocessor_config.json"),
+        JSON.stringify({ ...kind, ...preprocessor }),
+      );
+      const sight = { encoders: { eye: { kind: "vision", model: seen, fit } }, language };
+      const name = `${golden}-${fit}`;
+      const own = await answer(await exported(`own-${name}`, sight, "model"));
+      expectAlike(await answer(await exported(name, sight, "llava")), own);
+      expect(parsed(name, "config.json").vision_feature_select_strategy).toBe(strategy);
+      expect(parsed(name, "processor_config.json")).toMatchObject({
+        vision_feature_select_strategy: strategy,
+        num_additional_image_tokens: more,
+      });
+    }
+    writeFileSync(
+      inside(`${golden}-pad`, "config.json"),
+      JSON.stringify({
+        ...parsed(`${golden}-pad`, "config.json"),
+        vision_feature_select_strategy: "default",
+      }),
+    );
+    const opened = VisionLanguageModel.fromPretrained(inside(`${golden}-pad`), { template: "vicuna_v1" });
+    if (more) await (await opened).release();
+    else await expect(opened).rejects.toThrow('"default" drops a patch of siglip');
+  });
+
+  it("adds a token for pictures to SentencePiece's own file, and as many rows as it takes", async () => {
+    const place = writeLanguageModel(inside("pieces"));
+    rmSync(path.join(place, "tokenizer.json"));
+    rmSync(path.join(place, "tokenizer_config.json"));
+    cpSync(goldenPath("tokenizer-own", "pairs.model"), path.join(place, "tokenizer.model"));
+    const { size } = await readTokenizer({
+      "tokenizer.model": readFileSync(path.join(place, "tokenizer.model")),
+    });
+    cutRows(place, size - 1);
+    const sight = { encoders: { clip: { kind: "vision", model: clip } }, language: { model: place } };
+    const llava = await exported("llava-pieces", sight, "llava");
+    expect(parsed("llava-pieces", "config.json")).toMatchObject({
+      image_token_index: size,
+      text_config: { vocab_size: size + 1 },
+    });
+    expect(parsed("llava-pieces", "tokenizer_config.json").added_tokens_decoder[size].content).toBe(
+      "<image>",
+    );
+    const head = headOf("llava-pieces");
+    expect(head.dims[0]).toBe(size + 1);
+    const [last, before] = [size, size - 1].map((row) => rowOf(head, row));
+    expect(last).toEqual(before);
+    expect((await answer(llava)).ids).toHaveLength(8);
+  });
+
   it("adds a token for pictures where the tokenizer has none, and a row that is never the likeliest", async () => {
     const place = withoutImageToken("bare");
-    const config = parsed("bare", "config.json");
-    writeFileSync(path.join(place, "config.json"), JSON.stringify({ ...config, vocab_size: image }));
-    const weights = [...decodeSafetensors(readFileSync(path.join(place, "model.safetensors"))).tensors];
-    const { encodeSafetensors, Tensor } = await import("../src/tensor/index.js");
-    const cut = weights.map(([key, tensor]) => {
-      if (tensor.dims[0] !== rows) return [key, tensor] as const;
-      const width = tensor.dims[1]!;
-      return [key, Tensor.f32([image, width], tensor.toFloat32().slice(0, image * width))] as const;
-    });
-    writeFileSync(path.join(place, "model.safetensors"), encodeSafetensors(cut));
-
+    cutRows(place, image);
     const sight = { encoders: { clip: { kind: "vision", model: clip } }, language: { model: place } };
     const own = await answer(await exported("own-bare", sight, "model"));
     const llava = await exported("llava-bare", sight, "llava");
@@ -123,10 +211,7 @@ describe("layout llava", () => {
       content: "<image>",
       special: true,
     });
-    const { tensors } = decodeSafetensors(
-      readFileSync(inside("llava-bare", "model-00001-of-00002.safetensors")),
-    );
-    expect(tensors.get("language_model.lm_head.weight")!.dims[0]).toBe(image + 1);
+    expect(headOf("llava-bare").dims[0]).toBe(image + 1);
   });
 
   it("refuses what LLaVA has no place for, and says what", async () => {
@@ -142,6 +227,10 @@ describe("layout llava", () => {
         "one encoder, not clip, sd",
       ],
       [{ encoders: { clip: { ...vision, tokens: "class" } } }, "patches, not the class token alone"],
+      [
+        { encoders: { eye: { kind: "vision", model: goldenPath("vision-more", "dinov2-registers") } } },
+        "encoder's registers for patches",
+      ],
       [{ encoders: { clip: vision }, projector: "linear" }, "mlp2x_gelu, not linear"],
       [
         {

@@ -45,5 +45,5 @@ async function report(run: string, flags: ReportFlags, shell: Shell): Promise<vo
   }
   const { runPage } = await import("./report/page.js");
   await shell.write(out, await runPage(run, found, out));
-  shell.line(out);
+  if (out !== "-") shell.line(out);
 }

@@ -81,7 +81,8 @@ export function clipImage(image: RgbImage, config: PreprocessorConfig, fit: Fit 
 
 /** What a square picture ends as; with `squash` any. */
 export function finalSize({ do_center_crop, size, crop_size }: PreprocessorConfig): Size {
-  return do_center_crop || "shortest_edge" in size ? crop_size : size;
+  if (do_center_crop) return crop_size;
+  return "shortest_edge" in size ? { width: size.shortest_edge, height: size.shortest_edge } : size;
 }
 
 function shortSide(image: Size, edge: number): Size {

@@ -3,7 +3,7 @@
 import type { Value } from "../graph/index.js";
 import { type Fit, type PreprocessorConfig, readPreprocessorConfig } from "../image/index.js";
 import { readLanguageConfig, readVisionEncoder, type VisionEncoder, visionTokens } from "../models/index.js";
-import { DiffsightError, misuse } from "../tensor/index.js";
+import { DiffsightError, failure, misuse } from "../tensor/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel, Scope } from "../weights/index.js";
 import { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
 import { type LlavaComponent, llavaCheckpoint } from "./llava-keys.js";
@@ -49,6 +49,7 @@ export async function openLlava(folder: ModelFolder, options: LlavaOptions = {})
     "config" in config.vision
       ? { encoder: readVisionEncoder(config.vision.config), folder, own: component(whole, "vision") }
       : await openVision(visionSource ?? config.vision.source, folder, open, whole);
+  if (config.layout === "transformers") checkSelection(config, vision.encoder);
   const file = await vision.folder.json("preprocessor_config.json", true);
   return {
     config,
@@ -68,6 +69,14 @@ export async function openLlava(folder: ModelFolder, options: LlavaOptions = {})
     },
     language,
   };
+}
+
+/** transformers counts tokens from the first, whatever they are: its "default" drops one, and keeps registers as patches. */
+function checkSelection({ tokens }: LlavaConfig, { kind, classTokens, registers }: VisionEncoder): void {
+  const refuse = (why: string) => failure("CONFIG", `LLaVA's config.json is not supported: ${why}`);
+  if (registers > 0) throw refuse(`vision_config: ${kind} with registers, which LLaVA takes for patches`);
+  if (classTokens === 0 && tokens.select === "patches")
+    throw refuse(`vision_feature_select_strategy "default" drops a patch of ${kind}; "full" keeps all`);
 }
 
 /** Undefined where there are none, but a projector alone. @throws WEIGHTS_MISSING where there is neither */

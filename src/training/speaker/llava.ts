@@ -1,9 +1,9 @@
 /** @file A trained model as transformers' `LlavaForConditionalGeneration`: for those that are one, of one vision encoder. */
 
-import { finalSize } from "../../image/index.js";
+import { finalSize, readPreprocessorConfig } from "../../image/index.js";
 import { readVisionEncoder, type VisionEncoder } from "../../models/index.js";
 import { misuse, Tensor } from "../../tensor/index.js";
-import { imageMark } from "../../text/index.js";
+import { imageMark, readTokenizer, type TokenizerContents } from "../../text/index.js";
 import { type EncoderDescription, resolveModel, type VlmDescription } from "../../vlm/index.js";
 import { type ModelFolder, openModel } from "../../weights/index.js";
 import type { ExportRequest, Weights } from "../task.js";
@@ -25,17 +25,20 @@ export async function llavaFiles(request: ExportRequest<SpeakerTraining>): Promi
   const { source, revision } = resolveModel(encoder.model, ".");
   const folder = await openModel(source, { revision });
   const vision = readVisionEncoder(await folder.json("config.json"));
+  if (vision.registers > 0) throw refuse("LLaVA takes an encoder's registers for patches");
+  // "default" drops the first token, whatever it is.
+  const strategy = encoder.tokens === "all" || vision.classTokens === 0 ? "full" : "default";
   const { json, texts, shards } = await languageFiles(request);
   const rows = Number(json.vocab_size);
-  const { files, id } = withImageToken(texts, rows);
+  const { files, id } = await withImageToken(texts);
   const spoken = shards.map(
     ({ keys, read }): Shard => ({
       keys: keys.map(languageKey),
       async read() {
-        const longer = (key: string) => id >= rows && /(embed_tokens|lm_head)\.weight$/.test(key);
+        const isByToken = (key: string) => /(embed_tokens|lm_head)\.weight$/.test(key);
         const tensors = [...(await read())].map(([key, tensor]): [string, Tensor] => [
           languageKey(key),
-          longer(key) ? withMeanRow(tensor) : tensor,
+          isByToken(key) ? withMeanRows(tensor, id + 1) : tensor,
         ]);
         return new Map(tensors);
       },
@@ -50,7 +53,7 @@ export async function llavaFiles(request: ExportRequest<SpeakerTraining>): Promi
       projector_hidden_act: "gelu",
       multimodal_projector_bias: true,
       vision_feature_layer: encoder.layer,
-      vision_feature_select_strategy: encoder.tokens === "all" ? "full" : "default",
+      vision_feature_select_strategy: strategy,
       tie_word_embeddings: json.tie_word_embeddings ?? false,
       text_config: { ...json, vocab_size: Math.max(rows, id + 1) },
       vision_config: await visionConfig(folder),
@@ -61,7 +64,7 @@ export async function llavaFiles(request: ExportRequest<SpeakerTraining>): Promi
       image_token: imageMark,
       num_additional_image_tokens: vision.classTokens,
       patch_size: vision.patchSize,
-      vision_feature_select_strategy: encoder.tokens === "all" ? "full" : "default",
+      vision_feature_select_strategy: strategy,
     }),
     "preprocessor_config.json": jsonFile(await preprocessorJson(folder, vision, encoder)),
     ...files,
@@ -69,8 +72,9 @@ export async function llavaFiles(request: ExportRequest<SpeakerTraining>): Promi
   };
 }
 
+const refuse = (what: string) => misuse("EXPORT", `layout llava: ${what}; layout model keeps all of it.`);
+
 function onlyEncoder({ encoders, fusion, projector }: VlmDescription): Vision {
-  const refuse = (what: string) => misuse("EXPORT", `layout llava: ${what}; layout model keeps all of it.`);
   const [[name, encoder], ...more] = Object.entries(encoders) as [
     [string, EncoderDescription],
     ...[string, EncoderDescription][],
@@ -124,64 +128,57 @@ async function seenShard(folder: ModelFolder, weights: Weights): Promise<Shard> 
   };
 }
 
-/** As the file says it, with what the description's `fit` changes. */
-async function preprocessorJson(folder: ModelFolder, { preprocessor }: VisionEncoder, { fit }: Vision) {
-  const json = (await folder.json<Record<string, unknown>>("preprocessor_config.json", true)) ?? {
+/** What the file says, and its kind's defaults spelt out; with what the description's `fit` changes. */
+async function preprocessorJson(folder: ModelFolder, encoder: VisionEncoder, { fit }: Vision) {
+  const file = await folder.json<Record<string, unknown>>("preprocessor_config.json", true);
+  const config = file ? readPreprocessorConfig(file) : encoder.preprocessor;
+  const own = {
     image_processor_type: "CLIPImageProcessor",
-    ...preprocessor,
+    ...file,
+    ...config,
+    do_center_crop: config.do_center_crop ?? false,
+    processor_class: "LlavaProcessor",
   };
-  const own = { ...json, processor_class: "LlavaProcessor" };
   if (fit === "crop") return own;
   if (fit === "pad") return { ...own, image_processor_type: "LlavaImageProcessor", do_pad: true };
-  const final = finalSize(preprocessor);
-  return { ...own, size: final, do_center_crop: false };
-}
-
-interface TokenJson {
-  id: number;
-  content: string;
+  return { ...own, size: finalSize(config), do_center_crop: false };
 }
 
 /** A token that stands for pictures: the tokenizer's own, or a new one behind its last. */
-function withImageToken(texts: Files, rows: number): { files: Files; id: number } {
-  const files = { ...texts };
-  const parsed = (name: string) =>
-    files[name] === undefined ? undefined : JSON.parse(textOf(files[name] as string | Uint8Array));
-  const json = parsed("tokenizer.json") as
-    | { added_tokens?: TokenJson[]; model: { vocab: Record<string, number> | [string, number][] } }
-    | undefined;
-  const config = (parsed("tokenizer_config.json") ?? {}) as {
-    added_tokens_decoder?: Record<string, { content: string }>;
-  };
-  const vocabulary = json?.model.vocab ?? {};
-  const ids = new Map<string, number>(
-    Array.isArray(vocabulary) ? vocabulary.map(([token], i) => [token, i]) : Object.entries(vocabulary),
-  );
-  for (const { content, id } of json?.added_tokens ?? []) ids.set(content, id);
-  for (const [id, { content }] of Object.entries(config.added_tokens_decoder ?? {})) ids.set(content, +id);
-  const known = ids.get(imageMark);
-  // SentencePiece's own file is not opened: its pieces are the rows that there are.
-  const id = known ?? (json ? Math.max(...ids.values()) + 1 : rows);
-  if (known !== undefined) return { files, id };
+async function withImageToken(texts: Files): Promise<{ files: Files; id: number }> {
+  const tokenizer = await readTokenizer(texts as TokenizerContents);
+  const known = tokenizer.id(imageMark);
+  if (known !== undefined) return { files: texts, id: known };
+  const id = tokenizer.size;
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-  if (json) {
-    json.added_tokens = [...(json.added_tokens ?? []), { id, content: imageMark, ...flags } as TokenJson];
-    files["tokenizer.json"] = jsonFile(json);
+  const parsed = (name: string): Record<string, unknown> => {
+    const content = texts[name] as string | Uint8Array;
+    return JSON.parse(typeof content === "string" ? content : new TextDecoder().decode(content));
+  };
+  const files = { ...texts };
+  if (texts["tokenizer.json"]) {
+    const json = parsed("tokenizer.json");
+    const added = (json.added_tokens ?? []) as object[];
+    files["tokenizer.json"] = jsonFile({
+      ...json,
+      added_tokens: [...added, { id, content: imageMark, ...flags }],
+    });
   }
-  const decoder = { ...config.added_tokens_decoder, [id]: { content: imageMark, ...flags } };
+  const config = texts["tokenizer_config.json"] ? parsed("tokenizer_config.json") : {};
+  const decoder = { ...(config.added_tokens_decoder as object), [id]: { content: imageMark, ...flags } };
   files["tokenizer_config.json"] = jsonFile({ ...config, added_tokens_decoder: decoder });
   return { files, id };
 }
 
-const textOf = (content: string | Uint8Array) =>
-  typeof content === "string" ? content : new TextDecoder().decode(content);
-
-/** One row more, the mean of the others: as a head's row it is never the likeliest. */
-function withMeanRow(matrix: Tensor): Tensor {
+/** With fewer rows than asked, the mean of all for each that lacks: as a head's row it is never the likeliest. */
+function withMeanRows(matrix: Tensor, asked: number): Tensor {
   const [rows, columns] = matrix.dims as [number, number];
+  if (rows >= asked) return matrix;
   const numbers = matrix.toFloat32();
-  const longer = new Float32Array((rows + 1) * columns);
+  const mean = new Float32Array(columns);
+  for (let i = 0; i < numbers.length; i++) mean[i % columns]! += numbers[i]! / rows;
+  const longer = new Float32Array(asked * columns);
   longer.set(numbers);
-  for (let i = 0; i < numbers.length; i++) longer[rows * columns + (i % columns)]! += numbers[i]! / rows;
-  return Tensor.f32([rows + 1, columns], longer);
+  for (let row = rows; row < asked; row++) longer.set(mean, row * columns);
+  return Tensor.f32([asked, columns], longer);
 }

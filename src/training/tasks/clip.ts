@@ -7,7 +7,7 @@ import { clip, clipLayout, initialise, pooledIndex, readClipConfig } from "../..
 import { Tensor, type TorchGenerator } from "../../tensor/index.js";
 import { contrastiveLoss, recallAtOne } from "../losses.js";
 import { defineTask, type Weights } from "../task.js";
-import { jsonFile, weightsFile } from "./exported.js";
+import { configFile, jsonFile, weightsFile } from "./exported.js";
 import { type NetworkJson, networkSchema } from "./networks.js";
 import { checkPictures, picturesOf, roles, stacked } from "./pictures.js";
 import {
@@ -164,7 +164,7 @@ export const task = defineTask<ClipTraining>({
   async export({ config, weights, dtype }) {
     const { imageSize } = readClipConfig(config.network).vision;
     const files = {
-      "config.json": jsonFile(clipJson(config)),
+      "config.json": configFile(clipJson(config)),
       "model.safetensors": weightsFile(clamped(weights), dtype),
       "preprocessor_config.json": jsonFile(clipPreprocessor(imageSize)),
       ...tokenizerFiles(config.tokenizer),

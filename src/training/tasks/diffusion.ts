@@ -19,7 +19,7 @@ import { misuse, Tensor, type TorchGenerator } from "../../tensor/index.js";
 import type { Scope } from "../../weights/index.js";
 import { average, diffusionTarget, type NoiseFactors, noisyLatent, squaredErrors } from "../losses.js";
 import { defineTask, type GraphRequest, type TrainingGraph } from "../task.js";
-import { below, jsonFile, under, weightsFile } from "./exported.js";
+import { below, configFile, jsonFile, under, weightsFile } from "./exported.js";
 import { type NetworkJson, networkSchema } from "./networks.js";
 import { checkColumn, roles } from "./pictures.js";
 import {
@@ -259,7 +259,7 @@ export const task = defineTask<DiffusionTraining>({
         name: "text_encoder",
         kind: ["transformers", "CLIPTextModel"],
         files: {
-          "config.json": jsonFile(textEncoderJson(config)),
+          "config.json": configFile(textEncoderJson(config)),
           "model.safetensors": weightsFile(below(weights, "text_encoder"), dtype),
         },
       },

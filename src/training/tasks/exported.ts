@@ -10,7 +10,7 @@ export function jsonFile(value: unknown): string {
 
 /** Fields of transformers' configs that hold floats, which its checks take no whole number for. */
 const floats =
-  /^( *"[a-z_]*(?:dropout|drop|eps|initializer_range|initializer_factor|theta|factor|mscale|scale_init_value|beta_fast|beta_slow)": -?\d+)(?=,?$)/gm;
+  /^( *"[a-z_]*(?:dropout|drop|eps|initializer_range|initializer_factor|theta|factor|mscale|scale_init_value|beta_fast|beta_slow|layerscale_value|_rate)": -?\d+)(?=,?$)/gm;
 
 /** A config.json for transformers: 1 is spelt 1.0 where Python has a float. */
 export function configFile(value: unknown): string {

@@ -3,7 +3,7 @@
 import { Memory } from "../../diffusion/index.js";
 import type { CallOptions, Engine, Program } from "../../engine/index.js";
 import { input, reshape } from "../../graph/index.js";
-import { clipPixels, type Fit } from "../../image/index.js";
+import { clipPixels, type Fit, finalSize } from "../../image/index.js";
 import type { Tensor } from "../../tensor/index.js";
 import { type Llava, llavaImageFeatures } from "../llava-open.js";
 import type { Picture, Sight } from "./sight.js";
@@ -24,9 +24,7 @@ export class LlavaSight implements Sight {
     this.#fit = fit;
     this.width = llava.projector.config.to;
     const { encoder, preprocessor } = llava.vision;
-    const { width, height } = preprocessor.do_center_crop
-      ? preprocessor.crop_size
-      : { width: encoder.imageSize, height: encoder.imageSize };
+    const { width, height } = finalSize(preprocessor);
     const pixels = input("pixels", [1, encoder.channels, height, width]);
     const rows = reshape(llavaImageFeatures(llava, pixels), [-1, this.width]);
     this.tokens = rows.dims[0]!;
