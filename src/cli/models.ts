@@ -94,6 +94,7 @@ const uses: Readonly<Record<string, string>> = {
   "embedded:sd": "used without --model",
   "embedded:vlm": "what ask takes without --model",
   "embedded:clip": "blind as CLIP is, to be compared with",
+  "embedded:sd15": "a second one, in the layout of SD 1.5: does a finding hold for it as well",
   "embedded:control": "a CLIP taught as the diffusion model was, to be compared with",
 };
 
