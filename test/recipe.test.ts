@@ -185,6 +185,7 @@ describe("a run of a recipe", () => {
     const { tensors } = decodeSafetensors(readFileSync(path.join(model, "model.safetensors")));
     expect([...tensors.keys()]).toEqual(["in.bias", "in.weight", "out.weight", "unused"]);
     const card = readFileSync(path.join(model, "README.md"), "utf8");
+    expect(card).toMatch(/\| time \| \d+ s with \d+ threads \(.+\); \S+ s a step in the median \|/);
     expect(card).toMatch(/^---\nlicense: apache-2.0\n/);
     expect(card).toContain("# A test's net");
     expect(card).toContain("| seed | 0 |");

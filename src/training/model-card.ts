@@ -11,6 +11,7 @@ import {
   readResult,
   readWeights,
 } from "./stages.js";
+import { loggedSteps, medianSeconds } from "./step-log.js";
 
 /** Whom the data of these stages and of those that they come from is owed to. */
 function creditsOf(stages: Iterable<PlannedStage>): string[] {
@@ -22,6 +23,8 @@ function creditsOf(stages: Iterable<PlannedStage>): string[] {
   for (const stage of stages) look(stage);
   return [...found];
 }
+
+const processor = cpus()[0]?.model.trim() ?? "unknown processor";
 
 const hours = (seconds: number) =>
   seconds < 60
@@ -49,6 +52,8 @@ export async function modelCard(
     const result = (await readResult(source))!;
     const { settings } = source;
     const parameters = [...(await readWeights(source)).values()].reduce((sum, { size }) => sum + size, 0);
+    const median = medianSeconds(await loggedSteps(source.folder));
+    const step = median === undefined ? "" : `; ${median.toPrecision(2)} s a step in the median`;
     const validated = Object.entries(result.validation?.metrics ?? {}).map(
       ([name, value]) => `${name} ${value.toPrecision(4)}`,
     );
@@ -56,10 +61,7 @@ export async function modelCard(
       ["numbers", `${(parameters / 1e6).toFixed(2)} M`],
       ["steps", `${result.steps} of ${settings.batch} examples (${settings.parts} parts)`],
       ["seed", `${settings.seed}`],
-      [
-        "time",
-        `${hours(result.seconds)} with ${result.threads} threads (${cpus()[0]?.model.trim() ?? "unknown processor"})`,
-      ],
+      ["time", `${hours(result.seconds)} with ${result.threads} threads (${processor})${step}`],
       ["loss at the end", result.loss?.toPrecision(4) ?? ""],
       ...(result.validation
         ? [["validation", [`loss ${result.validation.loss.toPrecision(4)}`, ...validated].join(", ")]]

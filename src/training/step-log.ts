@@ -12,3 +12,9 @@ export async function loggedSteps(folder: string): Promise<LoggedStep[]> {
   const lines = text.split("\n").slice(0, -1);
   return lines.map((line) => JSON.parse(line) as LoggedStep);
 }
+
+/** Seconds that half of the steps took at most: what else ran meanwhile, and pauses, hardly show. */
+export function medianSeconds(steps: readonly LoggedStep[]): number | undefined {
+  const taken = steps.slice(1).map(({ seconds }, i) => seconds - steps[i]!.seconds);
+  return taken.sort((a, b) => a - b)[Math.floor(taken.length / 2)];
+}
