@@ -60,19 +60,27 @@ describe("diffsight probe linear", () => {
       "1",
       "--looks",
       "4",
+      "--timestep",
+      "50,100",
     ];
     const { stdout, status } = await run(["probe", "linear", "-o", out, "--json", "-q", ...few]);
     expect(status).toBe(0);
     const report = JSON.parse(stdout);
+    const sd = "sd U-L1-R1-B0-Cross-Q";
     const names = report.ways.map(({ name }: { name: string }) => name);
-    expect(names).toEqual(expect.arrayContaining(["words", "latent", "untrained", "sd"]));
+    expect(names).toEqual(
+      expect.arrayContaining(["words", "latent", "untrained", `${sd} t50`, `${sd} t100`]),
+    );
     expect(report.ways[0].test.macro.count).toBeGreaterThanOrEqual(6);
     expect(JSON.parse(await readFile(path.join(out, "linear.json"), "utf8"))).toEqual(report);
     const csv = await readFile(path.join(out, "linear.csv"), "utf8");
     expect(csv).toMatch(/^features,set,pattern,accuracy,low,high,n\nwords,twins,mean,/);
     const html = await readFile(path.join(out, "linear.html"), "utf8");
     expect(html).toContain("<h2>Held against each other</h2>");
-    expect(html).toContain("sd<small>against latent</small>");
+    expect(html).toContain(`${sd} t100<small>against latent</small>`);
+    expect(html).toContain(
+      "The untrained U-Net is read at the first place alone: U-L1-R1-B0-Cross-Q, t = 50.",
+    );
     expect(html).toContain("<h2>Where it looks</h2>");
     expect(report.looks.words.hits.count).toBeGreaterThan(3);
     expect(report.alike.names).toEqual(names.filter((name: string) => name !== "words"));

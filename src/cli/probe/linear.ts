@@ -104,10 +104,15 @@ function shortened(steps: number): NonNullable<ProbePlan["settings"]> {
   return { steps, schedule: { kind: "cosine", warmup, hold: 0, to: 0 } };
 }
 
+const placesOf = ({ tap, timestep }: LinearFlags) => ({
+  taps: tap ?? ["U-L1-R1-B0-Cross-Q"],
+  timesteps: timestep ?? [50],
+});
+
 /** The ways of seeing that the flags ask for. */
 function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePlan {
   const { model, scenes, pairs, seeds, tuning = false } = flags;
-  const { tap: taps = ["U-L1-R1-B0-Cross-Q"], timestep: timesteps = [50] } = flags;
+  const { taps, timesteps } = placesOf(flags);
   const { prompt = ["question"], guidance: strengths = [1, 4] } = flags;
   const diffusion = { encoder: "diffusion", model, taps, timesteps } as const;
   const told = prompt
@@ -166,9 +171,18 @@ async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
   const report = evaluation.probeReport(findings, {
     contrasts: ways.map((name): [string, string] => (name.startsWith("sd-") ? [name, "sd"] : ["sd", name])),
     ...(looks && { looks }),
-    ...(flags.tuning && { lead: "Judged by validation scenes, on which settings may be chosen: no result." }),
+    notes: notesOf(flags),
   });
   await publish(report, "linear", flags, shell);
+}
+
+function notesOf(flags: LinearFlags): string[] {
+  const notes: string[] = [];
+  if (flags.tuning) notes.push("Judged by validation scenes, on which settings may be chosen: no result.");
+  const { taps, timesteps } = placesOf(flags);
+  if (taps.length * timesteps.length > 1)
+    notes.push(`The untrained U-Net is read at the first place alone: ${taps[0]}, t = ${timesteps[0]}.`);
+  return notes;
 }
 
 /** Where the model's words look, and what questions change. */

@@ -209,8 +209,8 @@ function heatMaps(ways: readonly Way[], judges: Readonly<Record<string, Judge>>)
 
 export interface ReportOptions {
   title?: string;
-  /** HTML of the paragraph under the title. */
-  lead?: string;
+  /** What a reader must know first; sentences under the title. */
+  notes?: readonly string[];
   /** Features to be held against each other, by name: [["sd", "clip"], ...]. Of up to four taps and timesteps each. */
   contrasts?: readonly (readonly [string, string])[];
   /** Where the diffusion model looks. */
@@ -219,11 +219,11 @@ export interface ReportOptions {
 
 /** A page with tables, charts and comparisons, and the numbers beside it. */
 export function probeReport(findings: ProbeFindings, options: ReportOptions = {}): ProbeReport {
-  const {
-    title = "What frozen features tell",
-    lead = "The same small head learned to answer two-option questions from each way of seeing the same pictures. What differs is what the features hold.",
-    looks,
-  } = options;
+  const { title = "What frozen features tell", notes = [], looks } = options;
+  const lead = [
+    "The same small head learned to answer two-option questions from each way of seeing the same pictures. What differs is what the features hold.",
+    ...notes.map((note) => `<strong>${escapeHtml(note)}</strong>`),
+  ].join(" ");
   const ways = waysOf(findings.outcomes);
   const seeds = Math.max(...ways.map(({ heads }) => heads.length));
   const blindPairs = new Set(findings.blind.filter(({ blind }) => blind).map(({ pair }) => pair));
