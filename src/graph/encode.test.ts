@@ -3,9 +3,24 @@
 import { describe, expect, it } from "vitest";
 import { type OnnxFacts, readOnnx } from "../../test/reference/onnx.js";
 import { Tensor } from "../tensor/index.js";
+import { gradients } from "./gradients/gradients.js";
 import { type EncodeOptions, encodeGraph } from "./onnx/encode.js";
-import { fastKernels } from "./onnx/kernels.js";
-import { add, constant, conv2d, exp, gather, input, linear, mul, parameter, silu, tanh } from "./ops.js";
+import { fastKernels, trainingKernels } from "./onnx/kernels.js";
+import {
+  add,
+  constant,
+  conv2d,
+  exp,
+  gather,
+  input,
+  linear,
+  mul,
+  parameter,
+  reshape,
+  silu,
+  sum,
+  tanh,
+} from "./ops.js";
 import { topologicalOrder, type Value } from "./value.js";
 
 const x = input("x", [1, 8]);
@@ -111,6 +126,23 @@ describe("weights", () => {
     const half = parameter("half", [8, 8], "f16", { bytes: new Uint8Array(128) });
     const { nodes } = facts({ y: linear(linear(x, half), half) });
     expect(nodes.filter(({ opType }) => opType === "Cast")).toHaveLength(1);
+  });
+
+  it("of half precision are cast for each use in training: none stays from the first use to the gradient's", () => {
+    const half = (key: string) => parameter(key, [8, 8], "f16", { bytes: new Uint8Array(128) });
+    const [first, second] = [half("first"), half("second")];
+    const loss = reshape(sum(exp(linear(linear(x, first), second)), -1), []);
+    const [slope] = gradients(loss, [x]);
+    const { nodes } = facts({ loss, slope: slope! }, { kernels: trainingKernels });
+    const casts = nodes.filter(({ opType }) => opType === "Cast");
+    expect(casts.map(({ inputs }) => inputs[0]!.split("_")[0])).toEqual([
+      "first",
+      "second",
+      "second",
+      "first",
+    ]);
+    for (const { outputs } of casts)
+      expect(nodes.filter(({ inputs }) => inputs.includes(outputs[0]!))).toHaveLength(1);
   });
 
   it("that are derived belong to one parameter, even where two have one key", () => {

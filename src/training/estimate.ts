@@ -49,6 +49,9 @@ export interface StageEstimate {
 const slack = 1.25;
 const programBytes = 2e8;
 
+/** Matrices widened from half precision that are there at once, and what the runtime keeps of their memory. */
+const widenedTimes = 5;
+
 /** Loops and messages around the runs, as a share of them. */
 const overhead = 1.05;
 
@@ -128,7 +131,7 @@ function openExamples(planned: PlannedTraining): Promise<Examples> {
   return task.open({ config, data, seed: settings.seed });
 }
 
-/** Frozen weights: what is mapped from files, which threads share, and what each widens from half precision. */
+/** Frozen weights: what is mapped from files, which threads share, and what each widens from half precision at once. */
 function frozenBytes({ graph, layout }: TrainingPlan, weights: Weights): { mapped: number; widened: number } {
   const trained = new Set(layout.slots.map(({ key }) => key));
   let [mapped, widened] = [0, 0];
@@ -136,7 +139,7 @@ function frozenBytes({ graph, layout }: TrainingPlan, weights: Weights): { mappe
     if (trained.has(key) || weights.has(key) || !isOp(value!, "parameter")) continue;
     const { storage, stored } = value.attributes;
     mapped += ("file" in storage ? storage : storage.bytes).length;
-    if (stored !== "f32") widened += 4 * count(value.dims);
+    if (stored !== "f32") widened = Math.max(widened, widenedTimes * 4 * count(value.dims));
   }
   return { mapped, widened };
 }

@@ -50,8 +50,10 @@ export class Emitter {
   name(value: Value): string {
     const known = this.#names.get(value);
     if (known !== undefined) return known;
-    const name = this.#half.has(value) ? this.#cast(this.stored(value)) : this.stored(value);
-    this.#names.set(value, name);
+    if (!this.#half.has(value)) return this.stored(value);
+    const name = this.#cast(this.stored(value));
+    // With a gradient's part there are uses far apart: one cast for all would stay until the last of them.
+    if (!this.merges) this.#names.set(value, name);
     return name;
   }
 
