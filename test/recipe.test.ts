@@ -135,6 +135,15 @@ describe("a recipe that is wrong", () => {
       'stages[1].task: no task is called "huge": there are tiny',
     );
   });
+
+  it("is refused where its task knows of no states to keep", async () => {
+    const wrong = changed((stages) => {
+      stages.net!.gradientCheckpointing = true;
+    });
+    await expect(run(wrong, path.join(root, "stateless"))).rejects.toThrow(
+      "gradientCheckpointing: this task knows of no states to keep; the task speaker does.",
+    );
+  });
 });
 
 describe("addresses", () => {

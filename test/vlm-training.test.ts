@@ -308,6 +308,24 @@ describe("a language model and pictures of one's own", () => {
     writeConversations(folder);
   }, 600_000);
 
+  it("needs less memory with gradient checkpointing, and ends with the same bits", async () => {
+    const out = inside("checkpointing");
+    const trained = async (more: object) => {
+      const recipe = recipeOf({ ...stages()[3], init: [], steps: 2, ...more });
+      const last = (await planStages(recipe, out, builtIn)).filter(isTraining).at(-1)!;
+      const { memory } = await estimateStage(last, 1);
+      await runRecipe(recipe, { out, threads: 1 });
+      return { memory: memory!, weights: [...(await readWeights(last))] };
+    };
+    const plain = await trained({});
+    const again = await trained({ gradientCheckpointing: true });
+    const bits = ({ weights }: typeof plain) =>
+      weights.map(([key, tensor]) => [key, hashBytes(bytesOf(tensor))]);
+    expect(bits(again)).toEqual(bits(plain));
+    expect(plain.weights.length).toBeGreaterThan(8);
+    expect(again.memory).toBeLessThan(plain.memory);
+  }, 600_000);
+
   it("is refused where parts do not belong together", async () => {
     const attempt = (config: object, more: object = {}) =>
       runRecipe(

@@ -55,6 +55,8 @@ export const settingsShape = {
       patience: whole.positive().optional(),
     })
     .optional(),
+  /** Keeps only the states between layers for the backward part and computes the rest again: less memory, more time. */
+  gradientCheckpointing: z.boolean().optional(),
   /** Steps between two checkpoints; there is one every two minutes at least. */
   checkpoint: whole.positive().default(500),
   seed: whole.min(0).default(0),

@@ -2,7 +2,7 @@
 
 import { alignedTensors, Engine, type Program } from "../engine/index.js";
 import { add, flops, gradients, reshape, trainingKernels, type Value } from "../graph/index.js";
-import { failure, formatDims, type Tensor, type TorchGenerator } from "../tensor/index.js";
+import { failure, formatDims, misuse, type Tensor, type TorchGenerator } from "../tensor/index.js";
 import type { Checkpoint } from "../weights/index.js";
 import { drawMask, Masks } from "./masks.js";
 import { Order, randomAt } from "./order.js";
@@ -56,7 +56,7 @@ export function partSize({ batch, parts }: Pick<Settings, "batch" | "parts">): n
 export function planTraining<Config>(
   task: Task<Config>,
   config: Config,
-  settings: Pick<Settings, "batch" | "parts" | "parameters">,
+  settings: Pick<Settings, "batch" | "parts" | "parameters" | "gradientCheckpointing">,
   weights: Weights,
   base?: Checkpoint,
 ): TrainingPlan {
@@ -72,6 +72,7 @@ export function planTraining<Config>(
   const made = gradients(
     graph.loss,
     trained.map(({ value }) => value),
+    settings.gradientCheckpointing ? { recompute: new Set(statesOf(graph)) } : {},
   );
   const slopes: Record<string, Value> = {};
   for (const [i, { key, dims }] of trained.entries()) {
@@ -81,6 +82,12 @@ export function planTraining<Config>(
   }
   const total = flops([...Object.values(numbersOf(graph)), ...Object.values(slopes)]);
   return { graph, masks, layout, slopes, flops: total };
+}
+
+/** @throws misuse TASK for tasks whose networks name no states */
+function statesOf({ states }: TrainingGraph): readonly Value[] {
+  if (states) return states;
+  throw misuse("TASK", "gradientCheckpointing: this task knows of no states to keep; the task speaker does.");
 }
 
 /** Loss and metrics by the names that a program gives them. */

@@ -21,6 +21,8 @@ export interface TrainingGraph {
   loss: Value;
   /** More numbers to be logged, [] or [1] each; a step's is the mean over its parts. */
   metrics: Readonly<Record<string, Value>>;
+  /** States between a network's layers: all that gradient checkpointing keeps for the backward part. */
+  states?: readonly Value[];
 }
 
 export interface GraphRequest<Config> {

@@ -58,7 +58,11 @@ function graph({ config, w, batch, dropout }: GraphRequest<SpeakerTraining>): Tr
     language.rope,
     Array.from({ length: rows }, (_, i) => i),
   );
-  const { lastHiddenState } = llama(speaker, language, { embeds, cos: constant(cos), sin: constant(sin) });
+  const { lastHiddenState, hiddenStates } = llama(speaker, language, {
+    embeds,
+    cos: constant(cos),
+    sin: constant(sin),
+  });
   const logits = llamaLogits(speaker, language, slice(lastHiddenState, 1, 0, rows - 1));
   const seen = seeing
     ? { index, ...Object.fromEntries(Object.entries(streams).map(([name, one]) => [`see.${name}`, one])) }
@@ -67,6 +71,7 @@ function graph({ config, w, batch, dropout }: GraphRequest<SpeakerTraining>): Tr
     inputs: { ...texts, ...seen },
     loss: languageLoss(logits, texts.labels, texts.weights),
     metrics: {},
+    states: hiddenStates,
   };
 }
 
