@@ -3,7 +3,7 @@
 import { shortId } from "../../diffusion/index.js";
 import { crossedDifference } from "../crossed.js";
 import { type Accuracy, graded, gradedAccuracy, gradedDifference, type Outcome } from "../graded.js";
-import { dotChart, heatMap } from "../report/charts.js";
+import { accuracyChart, heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
 import {
   type Cell,
@@ -88,14 +88,6 @@ function accuracyTable(ways: readonly Way[], patterns: readonly string[], judge:
     ...patterns.map((pattern) => cell((j) => found[j]!.patterns[pattern], i)),
   ]);
   return table(["features", "mean", ...patterns], rows);
-}
-
-function chart(ways: readonly Way[], patterns: readonly string[], judge: Judge, chance: number): string {
-  const series = ways.map((way) => {
-    const { patterns: values, macro } = judge(way);
-    return { name: way.name, values: { mean: macro, ...values } };
-  });
-  return dotChart(["mean", ...patterns], series, chance);
 }
 
 /** By how much the first way is right more often; where each way has one head, with McNemar's test. */
@@ -249,13 +241,21 @@ export function probeReport(findings: ProbeFindings, options: ReportOptions = {}
   const blind = judgeOf(items.blind);
   const fresh = judgeOf(items.unseen);
   const charted = (set: Judged, judge: Judge, chance: number, patterns = patternsOf(ways, set)) =>
-    `${chart(ways, patterns, judge, chance)}\n${accuracyTable(ways, patterns, judge)}`;
+    `${accuracyChart(
+      ways.map((way) => ({ name: way.name, accuracy: judge(way) })),
+      patterns,
+      chance,
+    )}\n${accuracyTable(ways, patterns, judge)}`;
   const nameOf = ({ features, column }: { features: string; column: string }) =>
     ways.find((way) => way.features === features && way.column === column)!.name;
   const blindPatterns = patternsOf(ways, "twins").filter((pattern) =>
     findings.blind.some((one) => one.blind && one.pattern === pattern),
   );
   const sections: Section[] = [
+    ...heatMaps(ways, {
+      Twins: pairs,
+      ...(blindPatterns.length > 0 && { "Twins that CLIP is blind to": blind }),
+    }),
     {
       title: "Twins",
       body: `<p>The same scene twice with one fact changed, asked the same question: a pair counts when both answers are right. Guessing gives 25 %, always saying the same 0 %.</p>
@@ -276,10 +276,6 @@ ${charted("twins", pairs, 0.25)}`,
 ${charted("test", single, 0.5)}`,
     },
     ...contrastSections(contrasts, seeds > 1),
-    ...heatMaps(ways, {
-      Twins: pairs,
-      ...(blindPatterns.length > 0 && { "Twins that CLIP is blind to": blind }),
-    }),
     {
       title: "Combinations never seen in training",
       body: accuracyTable(ways, patternsOf(ways, "unseen"), fresh),

@@ -2,7 +2,7 @@
 
 import { misuse } from "../../tensor/index.js";
 import type { Accuracy } from "../graded.js";
-import { dotChart } from "../report/charts.js";
+import { accuracyChart } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
 import { type Cell, escapeHtml, reportPage, type Section, shown, table } from "../report/html.js";
 import type { Estimate } from "../statistics.js";
@@ -152,10 +152,8 @@ function charted(variants: readonly VariantFindings[], measure: Measure, chance:
     return own ? [{ title, own }] : [];
   });
   const patterns = [...new Set(found.flatMap(({ own }) => Object.keys(own.patterns)))];
-  const means = Object.fromEntries(found.map(({ title, own }) => [title, own.macro]));
-  const series = found.map(({ title, own }) => ({ name: title, values: own.patterns }));
-  return `${dotChart(Object.keys(means), [{ name: "mean over patterns", values: means }], chance)}
-<details><summary>By pattern</summary>${dotChart(patterns, series, chance)}</details>
+  const named = found.map(({ title, own }) => ({ name: title, accuracy: own }));
+  return `${accuracyChart(named, patterns, chance)}
 ${accuracyTable(found, patterns)}`;
 }
 
