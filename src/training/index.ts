@@ -38,6 +38,7 @@ export {
   readWeights,
   type StageResult,
 } from "./stages.js";
+export { medianSeconds } from "./step-log.js";
 export { partSize, planTraining, StepProgram, type TrainingPlan } from "./step-program.js";
 export { featureColumn } from "./subjects.js";
 export * from "./task.js";

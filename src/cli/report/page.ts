@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { escapeHtml, reportPage, type Section, table } from "../../evaluation/index.js";
-import { type LoggedStep, type Recipe, type StageState, toSvg } from "../../training/index.js";
+import { medianSeconds, type Recipe, type StageState, toSvg } from "../../training/index.js";
 import { formatDuration } from "../progress.js";
 
 /** @param own where the page will lie: links begin there */
@@ -35,14 +35,9 @@ function timeOf({ result, steps, wanted }: StageState): string {
   const last = steps?.at(-1);
   if (!steps || !last) return "";
   if (wanted === undefined) return `${seconds(last.seconds)} so far`;
-  return `${seconds(pace(steps) * (wanted - last.step))} left`;
-}
-
-/** Seconds of a step, by the middle one of the last: some may have waited for other work. */
-function pace(steps: readonly LoggedStep[]): number {
-  const recent = steps.slice(-201);
-  const each = recent.slice(1).map((step, i) => step.seconds - recent[i]!.seconds);
-  return each.sort((a, b) => a - b)[each.length >> 1] ?? recent[0]!.seconds;
+  // Of the last ones: some may have waited for other work.
+  const step = medianSeconds(steps.slice(-201)) ?? last.seconds;
+  return `${seconds(step * (wanted - last.step))} left`;
 }
 
 function workOf({ rows, steps, wanted, title }: StageState): string {

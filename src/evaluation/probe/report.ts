@@ -3,19 +3,11 @@
 import { shortId } from "../../diffusion/index.js";
 import { crossedDifference } from "../crossed.js";
 import { type Accuracy, graded, gradedAccuracy, gradedDifference, type Outcome } from "../graded.js";
-import { accuracyChart, heatMap } from "../report/charts.js";
+import { accuracyChart, accuracyTable } from "../report/accuracy.js";
+import { heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
-import {
-  type Cell,
-  differenceCell,
-  escapeHtml,
-  probability,
-  reportPage,
-  type Section,
-  shown,
-  table,
-} from "../report/html.js";
-import { type Estimate, leavesError, type PairedComparison } from "../statistics.js";
+import { differenceCell, escapeHtml, probability, reportPage, type Section, table } from "../report/html.js";
+import { leavesError, type PairedComparison } from "../statistics.js";
 import type { Looks } from "./looks.js";
 import type { Judged, ProbeFindings, ProbeOutcome } from "./plan.js";
 import { type Answer, accuracy, comparePatterns, pairsOf } from "./probe.js";
@@ -71,24 +63,6 @@ const judgeOf =
   (items: Items): Judge =>
   ({ heads }) =>
     heads.length === 1 ? accuracy(items(heads[0]!)) : gradedAccuracy(graded(heads.map(items)));
-
-function accuracyTable(ways: readonly Way[], patterns: readonly string[], judge: Judge): string {
-  const found = ways.map(judge);
-  const best = (of: (i: number) => Estimate | undefined) =>
-    Math.max(...ways.map((_, i) => of(i)?.value ?? 0));
-  const cell = (of: (i: number) => Estimate | undefined, i: number): Cell => {
-    const value = of(i);
-    if (!value) return { html: "" };
-    const alike = ways.every((_, j) => of(j)?.value === value.value);
-    return { html: shown(value), best: !alike && value.value === best(of) };
-  };
-  const rows = ways.map(({ name }, i) => [
-    name,
-    cell((j) => found[j]!.macro, i),
-    ...patterns.map((pattern) => cell((j) => found[j]!.patterns[pattern], i)),
-  ]);
-  return table(["features", "mean", ...patterns], rows);
-}
 
 /** By how much the first way is right more often; where each way has one head, with McNemar's test. */
 export type PairedDifference = Pick<PairedComparison, "difference"> & Partial<PairedComparison>;
@@ -240,12 +214,11 @@ export function probeReport(findings: ProbeFindings, options: ReportOptions = {}
   const pairs = judgeOf(items.twins);
   const blind = judgeOf(items.blind);
   const fresh = judgeOf(items.unseen);
-  const charted = (set: Judged, judge: Judge, chance: number, patterns = patternsOf(ways, set)) =>
-    `${accuracyChart(
-      ways.map((way) => ({ name: way.name, accuracy: judge(way) })),
-      patterns,
-      chance,
-    )}\n${accuracyTable(ways, patterns, judge)}`;
+  const named = (judge: Judge) => ways.map((way) => ({ name: way.name, accuracy: judge(way) }));
+  const charted = (set: Judged, judge: Judge, chance: number, patterns = patternsOf(ways, set)) => {
+    const found = named(judge);
+    return `${accuracyChart(found, patterns, chance)}\n${accuracyTable("features", found, patterns)}`;
+  };
   const nameOf = ({ features, column }: { features: string; column: string }) =>
     ways.find((way) => way.features === features && way.column === column)!.name;
   const blindPatterns = patternsOf(ways, "twins").filter((pattern) =>
@@ -278,7 +251,7 @@ ${charted("test", single, 0.5)}`,
     ...contrastSections(contrasts, seeds > 1),
     {
       title: "Combinations never seen in training",
-      body: accuracyTable(ways, patternsOf(ways, "unseen"), fresh),
+      body: accuracyTable("features", named(fresh), patternsOf(ways, "unseen")),
     },
     ...(looks ? [looksSection(looks)] : []),
     twinCosineSection(findings.statistics, nameOf),

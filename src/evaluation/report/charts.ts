@@ -29,27 +29,6 @@ export interface Series {
   values: Readonly<Record<string, Estimate | undefined>>;
 }
 
-/** Shares of right answers of something that has a name. */
-export interface NamedAccuracy {
-  name: string;
-  accuracy: { macro: Estimate; patterns: Readonly<Record<string, Estimate | undefined>> };
-}
-
-/** So many series of dots can be told apart at a glance. */
-const fewSeries = 8;
-
-/** The means as dots, a row each; below them the patterns, folded away where there are too many to be read at once. */
-export function accuracyChart(
-  found: readonly NamedAccuracy[],
-  patterns: readonly string[],
-  chance: number,
-): string {
-  const means = Object.fromEntries(found.map(({ name, accuracy }) => [name, accuracy.macro]));
-  const series = found.map(({ name, accuracy }) => ({ name, values: accuracy.patterns }));
-  return `${dotChart(Object.keys(means), [{ name: "mean over patterns", values: means }], chance)}
-<details${found.length > fewSeries ? "" : " open"}><summary>By pattern</summary>${dotChart(patterns, series, chance)}</details>`;
-}
-
 /** Rows of dots with their 95 % intervals, a colour each series; `chance` is a dashed line. */
 export function dotChart(rows: readonly string[], series: readonly Series[], chance: number): string {
   const [right, step, gap] = [20, 13, 16];

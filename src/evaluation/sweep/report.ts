@@ -1,11 +1,9 @@
 /** @file What a sweep found, as a page, as JSON and as CSV. */
 
 import { misuse } from "../../tensor/index.js";
-import type { Accuracy } from "../graded.js";
-import { accuracyChart } from "../report/charts.js";
+import { accuracyChart, accuracyTable } from "../report/accuracy.js";
 import { estimatesCsv } from "../report/csv.js";
-import { type Cell, escapeHtml, reportPage, type Section, shown, table } from "../report/html.js";
-import type { Estimate } from "../statistics.js";
+import { escapeHtml, reportPage, type Section } from "../report/html.js";
 import { findingsOf, type Measure, measures, type SweepFindings, type VariantFindings } from "./findings.js";
 import type { SweepPlan } from "./plan.js";
 import {
@@ -149,34 +147,11 @@ function verdictSection({ contrasts }: SweepFindings): Section[] {
 function charted(variants: readonly VariantFindings[], measure: Measure, chance: number): string {
   const found = variants.flatMap(({ title, accuracy }) => {
     const own = accuracy[measure];
-    return own ? [{ title, own }] : [];
+    return own ? [{ name: title, accuracy: own }] : [];
   });
-  const patterns = [...new Set(found.flatMap(({ own }) => Object.keys(own.patterns)))];
-  const named = found.map(({ title, own }) => ({ name: title, accuracy: own }));
-  return `${accuracyChart(named, patterns, chance)}
-${accuracyTable(found, patterns)}`;
-}
-
-function accuracyTable(
-  found: readonly { title: string; own: Accuracy }[],
-  patterns: readonly string[],
-): string {
-  const cells = (of: (own: Accuracy) => Estimate | undefined): Cell[] => {
-    const values = found.map(({ own }) => of(own));
-    const most = Math.max(...values.map((one) => one?.value ?? 0));
-    const isAlike = values.every((one) => one?.value === most);
-    return values.map((one) =>
-      one ? { html: shown(one), best: !isAlike && one.value === most } : { html: "" },
-    );
-  };
-  const columns = [
-    cells(({ macro }) => macro),
-    ...patterns.map((pattern) => cells((own) => own.patterns[pattern])),
-  ];
-  return table(
-    ["variant", "mean", ...patterns],
-    found.map(({ title }, i) => [title, ...columns.map((column) => column[i]!)]),
-  );
+  const patterns = [...new Set(found.flatMap(({ accuracy }) => Object.keys(accuracy.patterns)))];
+  return `${accuracyChart(found, patterns, chance)}
+${accuracyTable("variant", found, patterns)}`;
 }
 
 function csvOf(variants: readonly VariantFindings[]): string {
