@@ -1,11 +1,13 @@
 /** @file A tiny sweep from its first stage to its page: two variants, two seeds. */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  estimateSweep,
+  expandPlan,
   findLeakage,
   judge,
   measureLeakage,
@@ -18,6 +20,7 @@ import {
   scenePictures,
   sweepReport,
 } from "../src/evaluation/index.js";
+import { findOutcome } from "../src/evaluation/sweep/outcomes.js";
 import { VisionLanguageModel } from "../src/vlm/index.js";
 import { run } from "./cli.js";
 import { tinyPlan } from "./sweep/tiny.js";
@@ -92,8 +95,11 @@ describe("a sweep", () => {
       layers: { all: undefined },
       maxTokens: 6,
     });
-    const { name: _, ...found } = findLeakage("alone", records, pictures, { world: true });
-    expect(both).toMatchObject(found);
+    const { outcomes: told, each } = findLeakage("alone", records, pictures, { world: true });
+    expect(both).toEqual({
+      outcomes: told.map(({ told, guidance, layers }) => ({ told, guidance, layers })),
+      each: each.map(({ cider, otherCider }) => ({ cider, otherCider })),
+    });
   }, 120_000);
 
   it("leaves what is done alone", async () => {
@@ -152,6 +158,100 @@ describe("a sweep", () => {
       expect(html).toContain(text);
     expect(csv.split("\n")[0]).toBe("variant,seed,set,pattern,accuracy,low,high,n");
     expect(csv).toMatch(/^both,2,twins,mean,/m);
+  });
+});
+
+describe("outcomes", () => {
+  const kept = () => path.join(out, "outcomes-tuning");
+
+  /** A run's folder that has nothing but the outcomes. */
+  function copied(): string {
+    const place = mkdtempSync(path.join(folder, "copy-"));
+    cpSync(kept(), path.join(place, "outcomes-tuning"), { recursive: true });
+    return place;
+  }
+
+  it("are a small file a run, beside what all of them were asked", () => {
+    const files = readdirSync(kept()).filter((name) => !name.startsWith("clip-3"));
+    expect(files.filter((name) => name.startsWith("questions-"))).toHaveLength(1);
+    expect(files).toHaveLength(5);
+    const { answers, leakage } = JSON.parse(readFileSync(path.join(kept(), "both-2.json"), "utf8"));
+    expect(Object.keys(answers)).toEqual(["test", "twins", "unseen"]);
+    expect(leakage.each).toHaveLength(5);
+  });
+
+  it("are what judging has found", async () => {
+    const plan = { scenes: { test: 2, twins: 1, unseen: 1 }, options: false, clip: `${assets}/micro/clip` };
+    const judged = await judge(outcomes[1]!.model, { ...plan, tuning: true }, { out, threads: 1 });
+    for (const set of ["test", "twins", "unseen"] as const)
+      expect(outcomes[1]!.judgement.answers[set]).toEqual(
+        judged.answers[set].map(({ probability: _, ...answer }) => answer),
+      );
+    expect(outcomes[1]!.judgement.blind.map(({ pair }) => pair)).toEqual(
+      judged.blind.filter(({ blind }) => blind).map(({ pair }) => pair),
+    );
+    expect(outcomes[1]!.judgement.firstTwins).toBe(judged.firstTwins);
+  }, 120_000);
+
+  it("from elsewhere count as if they had been made here", async () => {
+    const place = copied();
+    const seen: SweepEvent[] = [];
+    const same = await runSweep(opened, {
+      out: place,
+      threads: 1,
+      tuning: true,
+      onEvent: (event) => seen.push(event),
+    });
+    expect(begun(seen)).toEqual([]);
+    const without = (list: readonly SweepOutcome[]) => list.map(({ model: _, ...outcome }) => outcome);
+    expect(without(same)).toEqual(without(outcomes));
+    expect(await estimateSweep(opened, { out: place, threads: 1, tuning: true })).toEqual([]);
+    const { status, stdout } = await run(["sweep", path.join(folder, "plan.json"), "-o", place]);
+    expect([status, stdout]).toEqual([0, expect.stringContaining("sweep-tuning.html")]);
+    expect(readFileSync(path.join(place, "sweep-tuning.html"), "utf8")).toContain("Against CLIP");
+    expect(readdirSync(place)).not.toContain("models");
+  }, 120_000);
+
+  it("of other settings are not taken for these", async () => {
+    const place = { out: copied(), tuning: true };
+    const [one] = expandPlan(opened);
+    const other = { ...opened, plan: { ...opened.plan, judge: { ...opened.plan.judge, options: true } } };
+    const fewer = {
+      ...opened,
+      plan: { ...opened.plan, judge: { ...opened.plan.judge, scenes: 1, leakage: undefined } },
+    };
+    const longer = structuredClone(opened);
+    Object.assign(longer.base.find(({ name }) => name === "speaker")!, { steps: 7 });
+    for (const changed of [other, fewer, longer]) {
+      const found = await findOutcome(expandPlan(changed)[0]!, changed, place);
+      expect([found.outcome, found.other]).toEqual([undefined, expect.stringContaining("clip-1.json")]);
+    }
+    expect((await findOutcome(one!, opened, place)).outcome).toBeDefined();
+    expect(await findOutcome(one!, opened, { ...place, tuning: false })).toEqual({
+      key: expect.any(String),
+    });
+  });
+
+  it.each([
+    ["cut off", (file: string) => truncateSync(file, 200), "is damaged. Remove it to make it again."],
+    [
+      "without the last answers",
+      (file: string) => writeFileSync(file, readFileSync(file, "utf8").replace(/("unseen":"\w*)\w"/, '$1"')),
+      'answers of "unseen" where',
+    ],
+    [
+      "alone",
+      (file: string) => {
+        const beside = path.dirname(file);
+        for (const name of readdirSync(beside).filter((one) => one.startsWith("questions-")))
+          rmSync(path.join(beside, name));
+      },
+      "is missing: what",
+    ],
+  ])("that are %s are named", async (_, spoil, message) => {
+    const place = copied();
+    spoil(path.join(place, "outcomes-tuning", "both-1.json"));
+    await expect(runSweep(opened, { out: place, threads: 1, tuning: true })).rejects.toThrow(message);
   });
 });
 

@@ -29,6 +29,12 @@ export * from "./statistics.js";
 export * from "./sweep/estimate.js";
 export * from "./sweep/expand.js";
 export * from "./sweep/findings.js";
+export {
+  type KeptAnswer,
+  type KeptJudgement,
+  outcomesFolder,
+  type SweepOutcome,
+} from "./sweep/outcomes.js";
 export { parsePlan, type SweepPlan, type SweepVariant } from "./sweep/plan.js";
 export { type JudgedReportOptions, judgedReport, type SweepReport, sweepReport } from "./sweep/report.js";
 export * from "./sweep/run.js";

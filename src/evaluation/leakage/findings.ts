@@ -126,7 +126,7 @@ function startsOf(control: LeakageOutcome, outcomes: readonly LeakageOutcome[]):
 
 /** What a condition brings each picture, less what the picture has without a prompt. @param condition as in `each` */
 export function gainsOf(
-  { each }: LeakageFindings,
+  { each }: { each: readonly Readonly<Partial<Record<LeakageScore, readonly number[]>>>[] },
   condition: number,
   score: LeakageScore,
 ): number[] | undefined {

@@ -172,7 +172,9 @@ export function pairAccuracy(found: readonly Answer[]): Accuracy {
 }
 
 /** Each pair of twins once, by its number. */
-export function pairsOf(found: readonly Answer[]): { pattern: string; pair: number; right: boolean }[] {
+export function pairsOf(
+  found: readonly Pick<Answer, "pattern" | "pair" | "right">[],
+): { pattern: string; pair: number; right: boolean }[] {
   const pairs = new Map<number, { pattern: string; pair: number; right: boolean }>();
   for (const { pattern, pair, right } of found) {
     if (pair === undefined) continue;

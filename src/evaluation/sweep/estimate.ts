@@ -10,8 +10,8 @@ import {
   type StageEstimate,
 } from "../../training/index.js";
 import { judgedStages } from "../answers/judge.js";
-import { type Choice, expandPlan, type OpenPlan, type SweepRun } from "./expand.js";
-import { judgeOptions } from "./run.js";
+import { type Choice, expandPlan, judgeOptions, type OpenPlan, type SweepRun } from "./expand.js";
+import { findOutcome } from "./outcomes.js";
 
 export interface EstimateOptions extends Choice {
   out: string;
@@ -33,6 +33,7 @@ export async function estimateSweep(
   const estimates = new Map<string, StageEstimate>();
   const costs = new Map<string, StageEstimate>();
   for (const run of expandPlan(opened, choice)) {
+    if ((await findOutcome(run, opened, { out, tuning })).outcome) continue;
     for (const planned of await stagesOf(run, opened, { out, tuning })) {
       const { stage, key, folder } = planned;
       if (estimates.has(key)) continue;

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { DiffsightError, failure, misuse } from "../../tensor/index.js";
 import { absoluteModel, parseRecipe, type Recipe, type TrainStage } from "../../training/index.js";
 import { type ModelReference, parseDescription, type VlmDescription } from "../../vlm/index.js";
+import type { JudgeOptions } from "../answers/judge.js";
 import { withFeatures } from "./features.js";
 import { overridden, type StageJson } from "./overrides.js";
 import { parsePlan, type SweepPlan } from "./plan.js";
@@ -69,6 +70,12 @@ function located(stages: readonly StageJson[], folder: string): StageJson[] {
 /** Where the CLIP lies whose blindness counts. */
 export const blindClip = ({ plan, folder }: OpenPlan): string | undefined =>
   plan.judge.clip && (absoluteModel(plan.judge.clip, folder) as string);
+
+/** How a plan judges. */
+export function judgeOptions(opened: OpenPlan, tuning: boolean): JudgeOptions {
+  const { scenes, twins, unseen, options, leakage } = opened.plan.judge;
+  return { scenes: { test: scenes, twins, unseen }, tuning, options, leakage, clip: blindClip(opened) };
+}
 
 export interface Choice {
   /** Variants. Default: all. */

@@ -11,8 +11,8 @@ import {
 } from "../graded.js";
 import { pairsOf } from "../probe/probe.js";
 import { binomialTest, type Estimate } from "../statistics.js";
+import type { SweepOutcome } from "./outcomes.js";
 import type { SweepPlan, SweepVariant } from "./plan.js";
-import type { SweepOutcome } from "./run.js";
 import { comparedTold, type ToldFindings, toldFindings } from "./told.js";
 
 /** Kinds of items: pairs of twins, those that the CLIP is blind to, questions, questions about unseen combinations. */
@@ -140,7 +140,7 @@ function asked<T>(
 }
 
 function gradedBy(outcomes: readonly JudgedOutcome[], measure: Measure): Graded {
-  const lists = outcomes.map(({ judgement: { answers, firstTwins, blind } }): Outcome[] => {
+  const lists = outcomes.map(({ judgement: { answers, firstTwins, blind } }): readonly Outcome[] => {
     if (measure === "test" || measure === "unseen") return answers[measure];
     const blindOnes = new Set(blind.filter((one) => one.blind).map(({ pair }) => pair));
     const counts = (pair: number) => (measure === "twins" ? pair < firstTwins : blindOnes.has(pair));

@@ -5,6 +5,7 @@ import { accuracyChart, accuracyTable } from "../report/accuracy.js";
 import { estimatesCsv } from "../report/csv.js";
 import { escapeHtml, reportPage, type Section } from "../report/html.js";
 import { findingsOf, type Measure, measures, type SweepFindings, type VariantFindings } from "./findings.js";
+import type { SweepOutcome } from "./outcomes.js";
 import type { SweepPlan } from "./plan.js";
 import {
   contrastSections,
@@ -16,7 +17,6 @@ import {
   saidSection,
   seedsSection,
 } from "./report-sections.js";
-import type { SweepOutcome } from "./run.js";
 import { verdicts } from "./verdict.js";
 
 export interface SweepReport {

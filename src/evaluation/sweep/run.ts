@@ -2,23 +2,13 @@
 
 import { resolve } from "node:path";
 import { modelFolder, type RecipeEvent, type RunOptions, runRecipe } from "../../training/index.js";
-import { type Judgement, type JudgeOptions, judge } from "../answers/judge.js";
-import { blindClip, type Choice, expandPlan, type OpenPlan, type SweepRun } from "./expand.js";
+import { judge } from "../answers/judge.js";
+import { type Choice, expandPlan, judgeOptions, type OpenPlan, type SweepRun } from "./expand.js";
+import { findOutcome, outcomesFolder, type SweepOutcome, writeOutcome } from "./outcomes.js";
 
 export type SweepEvent =
   /** A variant begins with a seed. */
   { kind: "run"; variant: string; seed: number; index: number; runs: number } | RecipeEvent;
-
-/** What came of one variant with one seed. */
-export interface SweepOutcome {
-  variant: string;
-  seed: number;
-  /** Folder of the model. */
-  model: string;
-  /** Of the seeded training. */
-  training: { loss: number; validation?: number; seconds: number };
-  judgement: Judgement;
-}
 
 export interface SweepOptions extends Omit<RunOptions, "onEvent" | "registry">, Choice {
   /** Judges by validation scenes and twins in place of the frozen test: for whoever still chooses. */
@@ -26,12 +16,6 @@ export interface SweepOptions extends Omit<RunOptions, "onEvent" | "registry">, 
   onEvent?: (event: SweepEvent) => void;
   /** Called after each run with all that are finished. */
   onOutcome?: (outcomes: readonly SweepOutcome[]) => Promise<void>;
-}
-
-/** How a plan judges. */
-export function judgeOptions(opened: OpenPlan, tuning: boolean): JudgeOptions {
-  const { scenes, twins, unseen, options, leakage } = opened.plan.judge;
-  return { scenes: { test: scenes, twins, unseen }, tuning, options, leakage, clip: blindClip(opened) };
 }
 
 /**
@@ -45,13 +29,35 @@ export async function runSweep(opened: OpenPlan, options: SweepOptions): Promise
   for (const [index, one] of runs.entries()) {
     const { variant, seed } = one;
     onEvent({ kind: "run", variant, seed, index, runs: runs.length });
-    const training = await trained(one, { ...run, onEvent });
-    const model = resolve(modelFolder(run.out, `${variant}-${seed}`));
-    const judgement = await judge(model, judgeOptions(opened, tuning), { ...run, onEvent });
-    outcomes.push({ variant, seed, model, training, judgement });
+    outcomes.push(await outcomeOf(one, opened, { ...run, tuning, onEvent }));
     await onOutcome?.(outcomes);
   }
   return outcomes;
+}
+
+/** What came of a run: from its file, or by training and judging, after which its file is there. */
+async function outcomeOf(
+  run: SweepRun,
+  opened: OpenPlan,
+  { tuning, ...options }: RunOptions & { tuning: boolean },
+): Promise<SweepOutcome> {
+  const place = { out: options.out, tuning };
+  const { key, outcome, other } = await findOutcome(run, opened, place);
+  if (outcome) return outcome;
+  if (other !== undefined)
+    options.onEvent?.({
+      kind: "notice",
+      name: "outcome",
+      message: `${other} tells of other settings: it is made anew.`,
+      warning: true,
+    });
+  const { variant, seed } = run;
+  const training = await trained(run, options);
+  const model = modelFolder(options.out, `${variant}-${seed}`);
+  const judgement = await judge(resolve(model), judgeOptions(opened, tuning), options);
+  const made = { key, plan: opened.plan.name, variant, seed, training, judgement };
+  await writeOutcome(outcomesFolder(options.out, { tuning }), made);
+  return (await findOutcome(run, opened, place)).outcome!;
 }
 
 async function trained({ recipe }: SweepRun, options: RunOptions): Promise<SweepOutcome["training"]> {

@@ -1,8 +1,16 @@
 /** @file What comes back of captions that diffusion is told: variants over their seeds, and pairs of them. */
 
 import { crossedDifference, crossedValue, type Runs } from "../crossed.js";
-import { gainsOf, type LeakageFindings } from "../leakage/findings.js";
+import { gainsOf } from "../leakage/findings.js";
+import type { Condition } from "../leakage/measure.js";
 import type { Estimate } from "../statistics.js";
+
+/** What is needed of one model's findings. */
+export interface KeptLeakage {
+  outcomes: readonly Condition[];
+  /** A number a picture, by condition: told nothing first, then the outcomes. */
+  each: readonly Readonly<Record<"cider" | "otherCider", readonly number[]>>[];
+}
 
 /** Means over seeds and pictures, or differences of two variants'; CIDEr-D, whose 1.0 is printed as 100. */
 export interface ToldFindings {
@@ -25,7 +33,7 @@ interface Numbers {
 }
 
 /** @param seeds of one variant; none where something was not measured */
-export function toldFindings(seeds: readonly (LeakageFindings | undefined)[]): ToldFindings | undefined {
+export function toldFindings(seeds: readonly (KeptLeakage | undefined)[]): ToldFindings | undefined {
   const own = numbersOf(seeds);
   if (!own) return undefined;
   return {
@@ -40,8 +48,8 @@ export function toldFindings(seeds: readonly (LeakageFindings | undefined)[]): T
 
 /** How much more of everything the first variant has than the second. */
 export function comparedTold(
-  first: readonly (LeakageFindings | undefined)[],
-  second: readonly (LeakageFindings | undefined)[],
+  first: readonly (KeptLeakage | undefined)[],
+  second: readonly (KeptLeakage | undefined)[],
 ): ToldFindings | undefined {
   const [a, b] = [numbersOf(first), numbersOf(second)];
   if (!a || !b) return undefined;
@@ -57,7 +65,7 @@ export function comparedTold(
   };
 }
 
-function numbersOf(seeds: readonly (LeakageFindings | undefined)[]): Numbers | undefined {
+function numbersOf(seeds: readonly (KeptLeakage | undefined)[]): Numbers | undefined {
   const there = seeds.filter((one) => one !== undefined);
   if (there.length < seeds.length || there.length === 0) return undefined;
   const { outcomes } = there[0]!;
