@@ -44,6 +44,38 @@ describe("diffsight probe pixels and drawn", () => {
   });
 });
 
+describe("diffsight probe fusion", () => {
+  const few = ["--scenes", "20", "--pairs", "1", "--steps", "2", "--threads", "1", "--tuning"];
+
+  it("writes a page of CLIP, diffusion and what joins them", async () => {
+    const out = path.join(folder, "fusion");
+    const args = ["--fusion", "token-concat", "--seeds", "1", "--guidance", "2.5", ...few];
+    const { stdout, status, stderr } = await run(["probe", "fusion", "-o", out, "--json", "-q", ...args]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const report = JSON.parse(stdout);
+    const names = report.ways.map(({ name }: { name: string }) => name);
+    const alone = ["clip", "control", "sd", "sd-told-s1", "sd-told"];
+    expect(names).toEqual([...alone, "two-clips", "token-concat-s0", "token-concat", "ensemble"]);
+    expect(report.contrasts).toHaveLength(11);
+    expect(JSON.parse(await readFile(path.join(out, "fusion.json"), "utf8"))).toEqual(report);
+    const html = await readFile(path.join(out, "fusion.html"), "utf8");
+    for (const text of ["CLIP and diffusion, joined", "no result", "token-concat<small>against two-clips"])
+      expect(html).toContain(text);
+    expect(html).toContain("the question with s = 2.5");
+    expect(html).not.toMatch(/NaN|undefined/);
+  }, 600_000);
+
+  it.each([
+    [["--fusion", "sum"], "Allowed are channel-concat, token-concat,"],
+    [["--guidance", "1"], "--guidance 1 is among the others already: choose another."],
+    [["--seeds", "0"], "--seeds must be at least 1, not 0."],
+  ])("refuses %j", async (args, message) => {
+    const { stderr, status } = await run(["probe", "fusion", ...args]);
+    expect(status).toBe(2);
+    expect(stderr).toContain(message);
+  });
+});
+
 describe("diffsight probe linear", () => {
   it("writes a page, and the numbers beside it", async () => {
     const out = path.join(folder, "run");

@@ -58,6 +58,14 @@ describe("probes of the embedded world", () => {
         asked: diffusion({ prompt: "question", guidance: 4 }),
         untrained: diffusion({ untrained: 3 }),
       },
+      fused: {
+        "asked-alone": { type: "none", encoder: "asked" },
+        both: { type: "channel-concat", encoders: ["clip", "asked"] },
+        weighed: [
+          { type: "guidance-ensemble", as: "guided", unconditional: "untrained", conditional: "asked" },
+          { type: "cross-attention", queries: "clip", context: "guided", heads: 2 },
+        ],
+      },
     };
     const events: string[] = [];
     const options = {
@@ -68,7 +76,9 @@ describe("probes of the embedded world", () => {
       },
     };
     const found = await runProbes(plan, options);
-    const { outcomes, blind, statistics, alike } = found;
+    const { outcomes: all, blind, statistics, alike } = found;
+    const [outcomes, joined] = [all.slice(0, -3), all.slice(-3)];
+    expect(joined.map(({ features }) => features)).toEqual(["asked-alone", "both", "weighed"]);
     expect(outcomes.map(({ features, column }) => [features, column])).toEqual([
       ["words", "features"],
       ["latent", "features"],
@@ -113,9 +123,35 @@ describe("probes of the embedded world", () => {
     );
     expect(new Set(probabilities).size).toBe(seeing.length);
 
+    // One way of seeing through the door of fusions is that way, though pictures have a row for each question.
+    const askedAlone = outcomes.find(({ features }) => features === "asked")!;
+    expect(joined[0]!.answers).toEqual(
+      Object.fromEntries(
+        Object.entries(askedAlone.answers).map(([set, answers]) => [
+          set,
+          answers.map((one) => ({ ...one, row: expect.any(Number) })),
+        ]),
+      ),
+    );
+    for (const { answers } of joined.slice(1)) {
+      expect(answers.test.map(({ pattern }) => pattern)).toEqual(
+        askedAlone.answers.test.map(({ pattern }) => pattern),
+      );
+      expect(answers.test).not.toEqual(askedAlone.answers.test);
+    }
+
     events.length = 0;
     expect(await runProbes(plan, options)).toEqual(found);
     expect(events).toEqual([]);
+
+    const refused = (fused: ProbePlan["fused"]) => runProbes({ ...plan, fused: fused! }, options);
+    await expect(refused({ both: { type: "none", encoder: "sd" } })).rejects.toThrow(
+      'none: there is no "sd"; there are latent, clip, asked, untrained.',
+    );
+    await expect(refused({ clip: { type: "none", encoder: "asked" } })).rejects.toThrow(
+      'Two ways of seeing are called "clip".',
+    );
+    await expect(refused({ both: { type: "sum" } as never })).rejects.toThrow("both");
   }, 600_000);
 });
 

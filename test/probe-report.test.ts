@@ -92,8 +92,9 @@ describe("the page of probes", () => {
   it("maps taps by timesteps, of all twins and of those that CLIP is blind to", () => {
     const at = (column: string, chance: number) => ({ ...outcome("sd", 1, chance), column });
     const cells = [at("up-level1-repeat1-res-out/t50", 0.5), at("up-level1-repeat1-res-out/t100", 0.9)];
-    const { html } = probeReport(findings(cells), { notes: ["Of few, t < 100."] });
-    expect(html).toContain("what the features hold. <strong>Of few, t &lt; 100.</strong></p>");
+    const { html } = probeReport(findings(cells), { notes: ["Of few, t < 100."], tuning: true });
+    expect(html).toContain("no result");
+    expect(html).toContain("what the features hold. Of few, t &lt; 100.</p>");
     const maps = html.slice(html.indexOf("sd: tap by timestep"));
     expect(maps).toContain("Twins of which both are right");
     expect(maps).toContain("Twins that CLIP is blind to of which both are right");

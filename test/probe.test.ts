@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { StoreWriter, writeShard } from "../src/data/index.js";
+import { Store, StoreWriter, writeShard } from "../src/data/index.js";
 import {
   type Answer,
   accuracy,
@@ -13,6 +13,7 @@ import {
   pairAccuracy,
   probe,
 } from "../src/evaluation/index.js";
+import { Sources } from "../src/evaluation/probe/items.js";
 import { Tensor, TorchGenerator } from "../src/tensor/index.js";
 import type { AskedRow } from "../src/training/index.js";
 
@@ -88,6 +89,19 @@ async function run(name: string, head: HeadConfig): Promise<Record<string, Answe
     threads: 2,
   });
 }
+
+describe("what several stores ask", () => {
+  it("is the same, or the store that differs is named", async () => {
+    const [one, other] = await Promise.all([
+      writeFeatures("one", 1, 20),
+      writeFeatures("other-pairs", 1, 20, true),
+    ]);
+    using first = Store.open(one);
+    using second = Store.open(other);
+    expect(new Sources({ a: first, b: first }).items.questions).toHaveLength(40);
+    expect(() => new Sources({ a: first, b: second })).toThrow(`${other} does not ask what ${one} asks.`);
+  });
+});
 
 describe("a probe", () => {
   it("answers what the features hold, guesses what they do not, and does the same again", async () => {

@@ -6,6 +6,7 @@ import { misuse } from "../../tensor/index.js";
 import { examples, list, outputFlags, realNumber, threadsFlag, wholeNumber } from "../flags.js";
 import { recipeProgress } from "../recipe-progress.js";
 import type { OutputFlags, Shell } from "../shell.js";
+import { scenesOf, shortened } from "./amounts.js";
 import { publish } from "./publish.js";
 
 interface LinearFlags extends OutputFlags {
@@ -97,13 +98,6 @@ function promptKind(text: string): string {
   throw new InvalidArgumentError(`Allowed are ${prompts.join(", ")}.`);
 }
 
-/** Settings of a head with other steps than usual. */
-function shortened(steps: number): NonNullable<ProbePlan["settings"]> {
-  if (steps < 1) throw misuse("RANGE", `--steps must be at least 1, not ${steps}.`);
-  const warmup = Math.min(50, Math.floor(steps / 10));
-  return { steps, schedule: { kind: "cosine", warmup, hold: 0, to: 0 } };
-}
-
 const placesOf = ({ tap, timestep }: LinearFlags) => ({
   taps: tap ?? ["U-L1-R1-B0-Cross-Q"],
   timesteps: timestep ?? [50],
@@ -111,7 +105,7 @@ const placesOf = ({ tap, timestep }: LinearFlags) => ({
 
 /** The ways of seeing that the flags ask for. */
 function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePlan {
-  const { model, scenes, pairs, seeds, tuning = false } = flags;
+  const { model, seeds, tuning = false } = flags;
   const { taps, timesteps } = placesOf(flags);
   const { prompt = ["question"], guidance: strengths = [1, 4] } = flags;
   const diffusion = { encoder: "diffusion", model, taps, timesteps } as const;
@@ -124,13 +118,7 @@ function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePl
       }),
     );
   return {
-    scenes: {
-      train: scenes,
-      validation: Math.ceil(scenes / 10),
-      test: Math.ceil(scenes / 5),
-      unseen: Math.ceil(scenes / 20),
-      twins: pairs,
-    },
+    ...scenesOf(flags),
     ...(flags.steps !== undefined && { settings: shortened(flags.steps) }),
     seeds,
     tuning,
@@ -171,18 +159,16 @@ async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
   const report = evaluation.probeReport(findings, {
     contrasts: ways.map((name): [string, string] => (name.startsWith("sd-") ? [name, "sd"] : ["sd", name])),
     ...(looks && { looks }),
+    tuning: flags.tuning ?? false,
     notes: notesOf(flags),
   });
   await publish(report, "linear", flags, shell);
 }
 
 function notesOf(flags: LinearFlags): string[] {
-  const notes: string[] = [];
-  if (flags.tuning) notes.push("Judged by validation scenes, on which settings may be chosen: no result.");
   const { taps, timesteps } = placesOf(flags);
-  if (taps.length * timesteps.length > 1)
-    notes.push(`The untrained U-Net is read at the first place alone: ${taps[0]}, t = ${timesteps[0]}.`);
-  return notes;
+  if (taps.length * timesteps.length === 1) return [];
+  return [`The untrained U-Net is read at the first place alone: ${taps[0]}, t = ${timesteps[0]}.`];
 }
 
 /** Where the model's words look, and what questions change. */

@@ -4,10 +4,21 @@
  */
 
 import { z } from "zod";
-import { add, attention, concat, gelu, layerNorm, linear, reshape, type Value } from "../../graph/index.js";
+import {
+  add,
+  attention,
+  concat,
+  gelu,
+  input,
+  layerNorm,
+  linear,
+  reshape,
+  type Value,
+} from "../../graph/index.js";
 import { type Layout, LayoutBuilder } from "../../models/index.js";
 import { Tensor } from "../../tensor/index.js";
 import type { Scope } from "../../weights/index.js";
+import { fusedProgram, fusedSchema } from "./fused.js";
 
 const size = z.number().int().positive();
 
@@ -17,10 +28,12 @@ export const headSchema = z
     words: z.array(z.string()).min(1),
     /** Column of the stores that holds the features. */
     column: z.string().default("features"),
-    /** Places in the features. */
+    /** Places in the features; of a fusion, in what comes out of it. */
     tokens: size,
     /** Numbers at each place; 0 for a head that reads the words alone. */
     channels: z.number().int().min(0),
+    /** What is joined in front of the head, and how. */
+    fused: fusedSchema.optional(),
     width: size.default(128),
     heads: size.default(8),
     hops: size.default(2),
@@ -46,7 +59,39 @@ export function wordIndex(words: readonly string[]): Map<string, number> {
   return new Map(words.map((word, i) => [word, i]));
 }
 
-export function headLayout({ words, tokens, channels, width, hops }: HeadConfig): Layout {
+/** One way of seeing that a head reads. */
+interface HeadStream {
+  stream: string;
+  /** The name of its input. */
+  input: string;
+  tokens: number;
+  channels: number;
+}
+
+/** None for a head of the words alone; "features" for one that reads a single store. */
+export function streamsOf({ tokens, channels, fused }: HeadConfig): HeadStream[] {
+  if (channels === 0) return [];
+  if (!fused) return [{ stream: "features", input: "features", tokens, channels }];
+  return Object.entries(fused.streams).map(([stream, shape]) => ({
+    stream,
+    input: `stream.${stream}`,
+    ...shape,
+  }));
+}
+
+/** Inputs of a head for so many questions. */
+export function headInputs(config: HeadConfig, batch: number): Record<string, Value<"input">> {
+  const { words } = config;
+  return {
+    question: input("question", [batch, words.length]),
+    options: input("options", [batch, 2, words.length]),
+    ...Object.fromEntries(
+      streamsOf(config).map((one) => [one.input, input(one.input, [batch, one.tokens, one.channels])]),
+    ),
+  };
+}
+
+export function headLayout({ words, tokens, channels, width, hops, fused }: HeadConfig): Layout {
   const plan = new LayoutBuilder();
   plan.linear("read.0", 2 * words.length, width);
   plan.linear("read.1", width, width);
@@ -64,25 +109,34 @@ export function headLayout({ words, tokens, channels, width, hops }: HeadConfig)
   plan.norm("decide.norm", width);
   plan.linear("decide.0", width, width);
   plan.linear("decide.1", width, 1);
-  return plan.build();
+  return fused ? [...plan.build(), ...fusedProgram(fused).layout] : plan.build();
 }
 
 const dense = (x: Value, w: Scope): Value => linear(x, w.parameter("weight"), w.parameter("bias"));
 const normed = (x: Value, w: Scope): Value =>
   layerNorm(x, w.parameter("weight"), w.parameter("bias"), { eps });
 
+/** [B, T, C]: the features, or what their fusion makes of them; nothing for a head of the words alone. */
+function featuresOf(
+  w: Scope,
+  { fused, ...config }: HeadConfig,
+  inputs: Readonly<Record<string, Value>>,
+): Value | undefined {
+  if (!fused) return config.channels > 0 ? inputs.features : undefined;
+  const given = streamsOf({ ...config, fused }).map(({ stream, input }) => [stream, inputs[input]!] as const);
+  return fusedProgram(fused).fuse(w, Object.fromEntries(given));
+}
+
 /**
  * How well each option fits.
- * @param question [B, V], options [B, 2, V]: words counted
- * @param features [B, T, C], standardised; not for a head of the words alone
+ * @param inputs as `headInputs` names them: question [B, V] and options [B, 2, V], words counted; features [B, T, C] of
+ * each stream, standardised
  * @returns logits [B, 2]
  */
-export function head(
-  w: Scope,
-  config: HeadConfig,
-  { question, options, features }: { question: Value; options: Value; features?: Value | undefined },
-): Value {
+export function head(w: Scope, config: HeadConfig, inputs: Readonly<Record<string, Value>>): Value {
   const { words, heads, hops, width } = config;
+  const [question, options] = [inputs.question!, inputs.options!];
+  const features = featuresOf(w, config, inputs);
   const [batch, count] = options.dims as [number, number, number];
 
   // 1. The question beside each option
@@ -137,8 +191,10 @@ const leastDeviation = 1e-4;
 export function standardised(rows: Tensor, { mean, deviation }: ChannelScale): Tensor {
   const channels = mean.length;
   const factor = deviation.map((one) => 1 / (one + leastDeviation));
-  return Tensor.f32(
-    rows.dims,
-    rows.toFloat32().map((value, i) => (value - mean[i % channels]!) * factor[i % channels]!),
-  );
+  const values = rows.toFloat32();
+  const scaled = new Float32Array(values.length);
+  for (let at = 0; at < values.length; at += channels) {
+    for (let c = 0; c < channels; c++) scaled[at + c] = (values[at + c]! - mean[c]!) * factor[c]!;
+  }
+  return Tensor.f32(rows.dims, scaled);
 }

@@ -83,8 +83,7 @@ export async function runPixels(plan: PixelsPlan, options: RunOptions): Promise<
   const folders = new Map(made.map(({ name, folder }) => [name, folder]));
   const planned = await planStages(recipe, options.out, evaluationRegistry);
   const weights = await readWeights(planned.filter(isTraining)[0]!);
-  using reference = Store.open(folders.get("scenes-train")!);
-  const reader = new PixelsReader(config, reference);
+  const reader = new PixelsReader(config);
   const ask = async (name: string): Promise<Answer[]> => {
     using asked = Store.open(folders.get(name)!);
     return answersBy(

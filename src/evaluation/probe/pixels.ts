@@ -5,7 +5,6 @@
  */
 
 import { z } from "zod";
-import type { Store } from "../../data/index.js";
 import {
   add,
   conv2d,
@@ -27,7 +26,8 @@ import { checkColumn, checkPictures, defineTask, picturesOf, roles, stacked } fr
 import type { Scope } from "../../weights/index.js";
 import { addFacts, factInputs, factsLoss, maskColumn, readFacts } from "./facts.js";
 import { type HeadConfig, head, headLayout, headSchema } from "./head.js";
-import { type Items, itemsOf, Reader } from "./task.js";
+import { type Items, itemsOf } from "./items.js";
+import { Reader } from "./task.js";
 
 const size = z.number().int().positive();
 
@@ -110,14 +110,14 @@ export function pixelsInputs({ words, side }: PixelsConfig, batch: number) {
 export class PixelsReader {
   readonly #texts: Reader;
 
-  constructor(config: PixelsConfig, reference: Store) {
-    this.#texts = new Reader({ ...pixelsHead(config), channels: 0 }, reference);
+  constructor(config: PixelsConfig) {
+    this.#texts = new Reader({ ...pixelsHead(config), channels: 0 }, {});
   }
 
   read(items: Items, chosen: readonly number[]): Record<string, Tensor> {
     const rows = chosen.map((i) => items.questions[i]!.row);
     return {
-      ...this.#texts.read(items, chosen),
+      ...this.#texts.texts(items, chosen),
       pixels: stacked(picturesOf(items.store, rows).map(vaePixels)),
     };
   }
@@ -152,7 +152,7 @@ export const task = defineTask<PixelsConfig>({
       if (facts > 0) checkColumn(store, maskColumn, ["u8"], [side, side]);
     }
     const items = { train: itemsOf(train), validation: itemsOf(validation) };
-    const reader = new PixelsReader(config, train);
+    const reader = new PixelsReader(config);
     return {
       train: items.train.questions.length,
       validation: items.validation.questions.length,

@@ -3,9 +3,10 @@
 import type { z } from "zod";
 import { Store } from "../../data/index.js";
 import { type Pattern, twinPatterns } from "../../diorama/index.js";
-import { misuse } from "../../tensor/index.js";
+import { checked, misuse } from "../../tensor/index.js";
 import {
   asksEach,
+  featureColumn,
   type featuresSchema,
   isTraining,
   type PlannedStage,
@@ -18,8 +19,10 @@ import {
   runRecipe,
   type Settings,
 } from "../../training/index.js";
+import { fusionSchema } from "../../vlm/index.js";
 import { type BlindPair, twinsBlindTo } from "../blind.js";
 import { evaluationRegistry } from "../registry.js";
+import { type FusedConfig, fusedProgram } from "./fused.js";
 import { headSchema } from "./head.js";
 import { type Answer, answers, defaultSettings } from "./probe.js";
 import {
@@ -59,6 +62,8 @@ export interface ProbePlan {
   /** More twins that the plan's first CLIP is blind to, by pattern: those among the first alone may be few. */
   blind?: Partial<Record<Pattern, readonly number[]>>;
   settings?: Partial<Settings>;
+  /** Fusions by name, each of ways of seeing that have one tap at one timestep: what joins them is trained with the head. */
+  fused?: Readonly<Record<string, z.input<typeof fusionSchema>>>;
   /** Heads of each way, of seeds 0, 1, ...: how much training by chance makes of it. */
   seeds?: number;
 }
@@ -144,39 +149,82 @@ function firstClip({ features }: ProbePlan): string | undefined {
 }
 
 interface Head {
+  /** A way of seeing, or a fusion. */
   features: string;
   column: string;
   seed: number;
   stage: string;
+  fused?: FusedConfig;
 }
 
-/** A head for each way, column and seed, once the columns are known. */
-function heads({ features, seeds = 1 }: ProbePlan, columns: (features: string) => string[]): Head[] {
-  return Object.keys(features).flatMap((name) =>
-    columns(name).flatMap((column, i) =>
-      Array.from({ length: seeds }, (_, seed) => ({
-        features: name,
-        column,
-        seed,
-        stage: `head-${name}-${i}-${seed}`,
-      })),
-    ),
+type Columns = Store["columns"];
+
+/** A head for each way, column and seed, and for each fusion and seed, once the columns are known. */
+function heads(
+  { features, fused = {}, seeds = 1 }: ProbePlan,
+  columns: (features: string) => Columns,
+): Head[] {
+  const seeded = (head: Omit<Head, "seed" | "stage">, i: number) =>
+    Array.from({ length: seeds }, (_, seed) => ({
+      ...head,
+      seed,
+      stage: `head-${head.features}-${i}-${seed}`,
+    }));
+  const single = Object.keys(features).flatMap((name) =>
+    Object.keys(columns(name)).flatMap((column, i) => seeded({ features: name, column }, i)),
   );
+  const joined = Object.entries(fused).flatMap(([name, fusion]) => {
+    if (name in features) throw misuse("PROBE", `Two ways of seeing are called "${name}".`);
+    const config = fusedConfig(name, fusion, features, columns);
+    return seeded({ features: name, column: featureColumn, fused: config }, 0);
+  });
+  return [...single, ...joined];
 }
 
-function headStage({ features, column, seed, stage }: Head, plan: ProbePlan, store: Store) {
-  const [tokens, channels] = store.columns[column]!.dims as [number, number];
-  const reads = plan.features[features]!.encoder === "words" ? 0 : channels;
+/** A fusion with what it takes. @throws misuse PROBE, FUSION */
+function fusedConfig(
+  name: string,
+  fusion: z.input<typeof fusionSchema>,
+  features: ProbePlan["features"],
+  columns: (features: string) => Columns,
+): FusedConfig {
+  const program = checked("PROBE", fusionSchema, fusion, [name]);
+  const shapes = Object.keys(features).flatMap((way) => {
+    const dims = columns(way)[featureColumn]?.dims;
+    return dims && features[way]!.encoder !== "words"
+      ? [[way, { tokens: dims[0]!, channels: dims[1]! }] as const]
+      : [];
+  });
+  const { encoders } = fusedProgram({ streams: Object.fromEntries(shapes), fusion: program });
+  const streams = Object.fromEntries(shapes.filter(([way]) => encoders.includes(way)));
+  return { streams, fusion: program };
+}
+
+function headStage({ features, column, seed, stage, fused }: Head, plan: ProbePlan, columns: Columns) {
+  const [tokens, channels] = fused ? outputOf(fused) : (columns[column]!.dims as readonly [number, number]);
+  const reads = plan.features[features]?.encoder === "words" ? 0 : channels;
+  const sets = ["train", "validation"] as const;
   return {
     name: stage,
     kind: "train",
     task: "probe",
-    config: headSchema.parse({ words: worldWords, column, tokens, channels: reads }),
-    data: { train: `${features}-train`, validation: `${features}-validation` },
+    config: headSchema.parse({ words: worldWords, column, tokens, channels: reads, ...(fused && { fused }) }),
+    data: Object.fromEntries(
+      sets.flatMap((set) =>
+        fused
+          ? Object.keys(fused.streams).map((way) => [`${set}-${way}`, `${way}-${set}`])
+          : [[set, `${features}-${set}`]],
+      ),
+    ),
     ...defaultSettings,
     ...plan.settings,
     seed,
   };
+}
+
+function outputOf(fused: FusedConfig): [tokens: number, channels: number] {
+  const { tokens, width } = fusedProgram(fused).output;
+  return [tokens, width];
 }
 
 /** Stages of a probe as a recipe. */
@@ -200,13 +248,10 @@ export async function runProbes(plan: ProbePlan, options: RunOptions): Promise<P
   const open = (name: string) => Store.open(folders.get(name)!);
   const columns = (name: string) => {
     using store = open(`${name}-train`);
-    return Object.keys(store.columns);
+    return store.columns;
   };
   const all = heads(plan, columns);
-  const stages = all.map((one) => {
-    using store = open(`${one.features}-train`);
-    return headStage(one, plan, store);
-  });
+  const stages = all.map((one) => headStage(one, plan, one.fused ? {} : columns(one.features)));
   const recipe = recipeOf([...data, ...stages]);
   await runRecipe(recipe, { ...options, registry });
   const trained = new Map(
@@ -253,7 +298,9 @@ function statisticsOf(
   open: Open,
 ): Pick<ProbeFindings, "statistics" | "alike"> {
   using pictures = open("scenes-test");
-  const seeing = heads.filter(({ features, seed }) => seed === 0 && ways[features]!.encoder !== "words");
+  const seeing = heads.filter(
+    ({ features, seed, fused }) => seed === 0 && !fused && ways[features]!.encoder !== "words",
+  );
   const opened = seeing.map(({ features, column }) => {
     const planned = plannedRows(pictures, asksEach(ways[features]!));
     const rows = [...planned.keys()].filter((i) => (planned[i]!.question ?? 0) === 0);
@@ -271,7 +318,7 @@ function statisticsOf(
 }
 
 async function judge(
-  { features, column, seed }: Head,
+  { features, column, seed, fused }: Head,
   planned: PlannedStage,
   open: Open,
   threads: number,
@@ -279,11 +326,20 @@ async function judge(
   if (!isTraining(planned)) throw new Error(`${planned.stage.name} is no stage of training.`);
   const weights = await readWeights(planned);
   const config = headSchema.parse(planned.config);
-  using reference = open(`${features}-train`);
-  const found: Partial<Record<Judged, Answer[]>> = {};
-  for (const set of judged) {
-    using asked = open(`${features}-${set}`);
-    found[set] = await answers(weights, config, { reference, asked }, { threads });
+  const opened: Store[] = [];
+  const storesOf = (set: string) => {
+    const ways = fused ? Object.keys(fused.streams).map((way) => [way, way]) : [["features", features]];
+    const stores = ways.map(([stream, way]) => [stream!, open(`${way}-${set}`)] as const);
+    opened.push(...stores.map(([, store]) => store));
+    return Object.fromEntries(stores);
+  };
+  try {
+    const reference = storesOf("train");
+    const found: Partial<Record<Judged, Answer[]>> = {};
+    for (const set of judged)
+      found[set] = await answers(weights, config, { reference, asked: storesOf(set) }, { threads });
+    return { features, column, seed, answers: found as Record<Judged, Answer[]> };
+  } finally {
+    for (const store of opened) store.close();
   }
-  return { features, column, seed, answers: found as Record<Judged, Answer[]> };
 }

@@ -17,8 +17,9 @@ import type { Accuracy, Outcome } from "../graded.js";
 import { evaluationRegistry } from "../registry.js";
 import { compare, type Estimate, macroMean, type PairedComparison, share } from "../statistics.js";
 import type { HeadConfig } from "./head.js";
-import { head } from "./head.js";
-import { headInputs, type Items, itemsOf, Reader, task } from "./task.js";
+import { head, headInputs } from "./head.js";
+import { type Items, itemsOf, Sources } from "./items.js";
+import { Reader, task } from "./task.js";
 
 /** Questions answered at once. */
 const batch = 256;
@@ -72,21 +73,22 @@ export async function answersBy(
 
 /**
  * Lets a trained head answer every question of a store.
- * @param reference the store it was trained on
+ * @param reference what it was trained on, by stream: "features", or what its fusion takes
  */
 export async function answers(
   weights: Weights,
   config: HeadConfig,
-  { reference, asked }: { reference: Store; asked: Store },
+  { reference, asked }: Record<"reference" | "asked", Readonly<Record<string, Store>>>,
   options: { threads?: number } = {},
 ): Promise<Answer[]> {
   const reader = new Reader(config, reference);
+  const sources = new Sources(asked);
   const by: Answering = {
     inputs: (batch) => headInputs(config, batch),
-    logits: (w, inputs) => head(w, config, inputs as ReturnType<typeof headInputs>),
-    read: (items, chosen) => reader.read(items, chosen),
+    logits: (w, inputs) => head(w, config, inputs),
+    read: (_, chosen) => reader.read(sources, chosen),
   };
-  return answersBy(by, weights, asked, options);
+  return answersBy(by, weights, sources.items.store, options);
 }
 
 function answerOf({ questions }: Items, i: number, probability: number): Answer {
@@ -151,7 +153,8 @@ export async function probe(request: ProbeRequest): Promise<Record<string, Answe
   const found: Record<string, Answer[]> = {};
   for (const [name, path] of Object.entries(request.tests)) {
     using asked = Store.open(path);
-    found[name] = await answers(weights, config, { reference, asked }, { threads });
+    const stores = { reference: { features: reference }, asked: { features: asked } };
+    found[name] = await answers(weights, config, stores, { threads });
   }
   return found;
 }

@@ -175,6 +175,8 @@ function heatMaps(ways: readonly Way[], judges: Readonly<Record<string, Judge>>)
 
 export interface ReportOptions {
   title?: string;
+  /** Whether validation scenes judged, which makes it no result. */
+  tuning?: boolean;
   /** What a reader must know first; sentences under the title. */
   notes?: readonly string[];
   /** Features to be held against each other, by name: [["sd", "clip"], ...]. Of up to four taps and timesteps each. */
@@ -185,10 +187,13 @@ export interface ReportOptions {
 
 /** A page with tables, charts and comparisons, and the numbers beside it. */
 export function probeReport(findings: ProbeFindings, options: ReportOptions = {}): ProbeReport {
-  const { title = "What frozen features tell", notes = [], looks } = options;
+  const { title = "What frozen features tell", tuning = false, notes = [], looks } = options;
   const lead = [
     "The same small head learned to answer two-option questions from each way of seeing the same pictures. What differs is what the features hold.",
-    ...notes.map((note) => `<strong>${escapeHtml(note)}</strong>`),
+    ...notes.map(escapeHtml),
+    ...(tuning
+      ? ["<strong>Judged by validation scenes, on which settings may be chosen: no result.</strong>"]
+      : []),
   ].join(" ");
   const ways = waysOf(findings.outcomes);
   const seeds = Math.max(...ways.map(({ heads }) => heads.length));

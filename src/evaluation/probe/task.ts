@@ -4,60 +4,58 @@ import type { z } from "zod";
 import type { Store, Stores } from "../../data/index.js";
 import { crossEntropy, input, mean, reshape } from "../../graph/index.js";
 import { initialise } from "../../models/index.js";
-import { failure, formatDims, misuse, Tensor } from "../../tensor/index.js";
-import { type AskedRow, askedSchema, defineTask, type Question } from "../../training/index.js";
+import { formatDims, misuse, Tensor } from "../../tensor/index.js";
+import { defineTask } from "../../training/index.js";
+import { scaledAs } from "./fused.js";
 import {
   bagOfWords,
   type ChannelScale,
   channelScale,
   type HeadConfig,
   head,
+  headInputs,
   headLayout,
   headSchema,
   standardised,
+  streamsOf,
   wordIndex,
 } from "./head.js";
+import { type Items, Sources } from "./items.js";
 
 /** Rows that tell how large the features are. */
 const scaleRows = 512;
 
-/** A store's questions, one after another: several may be about one row. */
-export interface Items {
-  store: Store;
-  questions: readonly { row: number; question: Question; line: AskedRow }[];
-}
-
-/** @throws DiffsightError STORE_LINE when a line holds no questions */
-export function itemsOf(store: Store): Items {
-  const questions: Items["questions"][number][] = [];
-  for (let row = 0; row < store.rows; row++) {
-    const { success, data } = askedSchema.safeParse(store.line(row));
-    if (!success) throw failure("STORE_LINE", `${store.folder}: row ${row} asks nothing.`);
-    for (const question of data.questions) questions.push({ row, question, line: data });
-  }
-  if (questions.length === 0) throw misuse("DATA_EMPTY", `${store.folder} holds no question.`);
-  return { store, questions };
-}
-
 /** Makes a head's inputs of questions. */
 export class Reader {
   readonly #words: ReadonlyMap<string, number>;
-  readonly #scale: ChannelScale | undefined;
+  /** By stream, with the name of its input. */
+  readonly #streams: { stream: string; input: string; scale: ChannelScale }[];
 
-  /** @param reference the store whose first rows say how large the features are: the one of training */
+  /** @param reference stores by stream, whose first rows say how large the features are: those of training */
   constructor(
     readonly config: HeadConfig,
-    reference: Store,
+    reference: Readonly<Record<string, Store>>,
   ) {
-    this.#words = wordIndex(config.words);
-    if (config.channels === 0) return;
-    const rows = Array.from({ length: Math.min(scaleRows, reference.rows) }, (_, i) => i);
-    this.#scale = channelScale(reference.gather(config.column, rows));
+    const { words, column, fused } = config;
+    this.#words = wordIndex(words);
+    this.#streams = streamsOf(config).map(({ stream, input }) => {
+      const store = reference[fused ? scaledAs(fused, stream) : stream]!;
+      const rows = Array.from({ length: Math.min(scaleRows, store.rows) }, (_, i) => i);
+      return { stream, input, scale: channelScale(store.gather(column, rows)) };
+    });
   }
 
-  read({ store, questions }: Items, chosen: readonly number[]): Record<string, Tensor> {
+  read(sources: Sources, chosen: readonly number[]): Record<string, Tensor> {
+    const inputs = this.texts(sources.items, chosen);
+    for (const { stream, input, scale } of this.#streams)
+      inputs[input] = standardised(sources.features(stream, this.config.column, chosen), scale);
+    return inputs;
+  }
+
+  /** What is asked alone. */
+  texts({ questions }: Items, chosen: readonly number[]): Record<string, Tensor> {
     const { words } = this.config;
-    const taken = chosen.map((i) => questions[i]!);
+    const taken = chosen.map((i) => questions[i]!.question);
     const bags = (texts: readonly string[]) => {
       const all = new Float32Array(texts.length * words.length);
       texts.forEach((text, i) => {
@@ -65,50 +63,39 @@ export class Reader {
       });
       return all;
     };
-    const inputs: Record<string, Tensor> = {
-      question: Tensor.f32(
-        [taken.length, words.length],
-        bags(taken.map(({ question }) => question.question)),
-      ),
-      options: Tensor.f32(
-        [taken.length, 2, words.length],
-        bags(taken.flatMap(({ question }) => question.options)),
-      ),
+    const count = taken.length;
+    return {
+      question: Tensor.f32([count, words.length], bags(taken.map(({ question }) => question))),
+      options: Tensor.f32([count, 2, words.length], bags(taken.flatMap(({ options }) => options))),
       answers: Tensor.i64(
-        [taken.length],
-        taken.map(({ question }) => question.answer),
+        [count],
+        taken.map(({ answer }) => answer),
       ),
     };
-    if (this.#scale) {
-      const rows = taken.map(({ row }) => row);
-      inputs.features = standardised(store.gather(this.config.column, rows), this.#scale);
+  }
+}
+
+/**
+ * The stores of one split by stream: they play the roles "train" and "validation", for a fusion "train-<stream>" and
+ * "validation-<stream>".
+ * @throws misuse DATA_MISSING, STORE_COLUMN
+ */
+function storesOf(data: Stores, config: HeadConfig, split: "train" | "validation"): Record<string, Store> {
+  const { tokens, channels, fused } = config;
+  const wanted = fused ? streamsOf(config) : [{ stream: "features", tokens, channels }];
+  const found = wanted.map(({ stream, tokens, channels }) => {
+    const role = fused ? `${split}-${stream}` : split;
+    const store = data[role];
+    if (!store) throw misuse("DATA_MISSING", `A probe needs data: ${role} is missing.`);
+    const dims = store.columns[config.column]?.dims;
+    if (channels > 0 && `${dims}` !== `${[tokens, channels]}`) {
+      const is = dims ? formatDims(dims) : "nothing";
+      const reads = `the head reads [${tokens}, ${channels}]`;
+      throw misuse("STORE_COLUMN", `${store.folder}: ${config.column} is ${is}, ${reads}.`);
     }
-    return inputs;
-  }
-}
-
-/** Inputs of a head for so many questions. */
-export function headInputs({ words, tokens, channels }: HeadConfig, batch: number) {
-  return {
-    question: input("question", [batch, words.length]),
-    options: input("options", [batch, 2, words.length]),
-    ...(channels > 0 && { features: input("features", [batch, tokens, channels]) }),
-  };
-}
-
-function stores(data: Stores, { column, tokens, channels }: HeadConfig): { train: Store; validation: Store } {
-  const { train, validation } = data;
-  if (!train || !validation) throw misuse("DATA_MISSING", "A probe needs data: train and validation.");
-  for (const store of channels > 0 ? [train, validation] : []) {
-    const found = store.columns[column]?.dims;
-    if (`${found}` === `${[tokens, channels]}`) continue;
-    const dims = found ? formatDims(found) : "nothing";
-    throw misuse(
-      "STORE_COLUMN",
-      `${store.folder}: ${column} is ${dims}, the head reads [${tokens}, ${channels}].`,
-    );
-  }
-  return { train, validation };
+    return [stream, store] as const;
+  });
+  return Object.fromEntries(found);
 }
 
 export const task = defineTask<HeadConfig>({
@@ -125,13 +112,15 @@ export const task = defineTask<HeadConfig>({
   },
 
   async open({ config, data }) {
-    const { train, validation } = stores(data, config);
-    const items = { train: itemsOf(train), validation: itemsOf(validation) };
-    const reader = new Reader(config, train);
+    const [train, validation] = (["train", "validation"] as const).map((split) =>
+      storesOf(data, config, split),
+    );
+    const sources = { train: new Sources(train!), validation: new Sources(validation!) };
+    const reader = new Reader(config, train!);
     return {
-      train: items.train.questions.length,
-      validation: items.validation.questions.length,
-      batch: ({ split, rows }) => reader.read(items[split], rows),
+      train: sources.train.items.questions.length,
+      validation: sources.validation.items.questions.length,
+      batch: ({ split, rows }) => reader.read(sources[split], rows),
     };
   },
 });

@@ -1,0 +1,167 @@
+/** @file `diffsight probe fusion`: which way of joining CLIP and diffusion tells most, before a language model is trained. */
+
+import type { Command } from "commander";
+import type { ProbePlan, ReportOptions } from "../../evaluation/index.js";
+import { misuse } from "../../tensor/index.js";
+import { examples, list, oneOf, outputFlags, realNumber, threadsFlag, wholeNumber } from "../flags.js";
+import { recipeProgress } from "../recipe-progress.js";
+import type { OutputFlags, Shell } from "../shell.js";
+import { scenesOf, shortened } from "./amounts.js";
+import { publish } from "./publish.js";
+
+interface FusionFlags extends OutputFlags {
+  out: string;
+  model: string;
+  clip: string;
+  control?: string;
+  tap: string;
+  timestep: number;
+  guidance: number;
+  fusion?: string[];
+  scenes: number;
+  pairs: number;
+  seeds: number;
+  steps?: number;
+  tuning?: boolean;
+  threads: number;
+  json?: boolean;
+}
+
+type Fusion = NonNullable<ProbePlan["fused"]>[string];
+
+/** Ways of joining two ways of seeing. */
+const kinds: Readonly<Record<string, (first: string, second: string) => Fusion>> = {
+  "channel-concat": (first, second) => ({ type: "channel-concat", encoders: [first, second] }),
+  "token-concat": (first, second) => ({ type: "token-concat", encoders: [first, second] }),
+  interleaved: (first, second) => ({ type: "interleaved", encoders: [first, second] }),
+  additive: (first, second) => ({ type: "additive", encoders: [first, second] }),
+  "cross-attention": (queries, context) => ({ type: "cross-attention", queries, context }),
+  "gated-cross-attention": (queries, context) => ({ type: "gated-cross-attention", queries, context }),
+  transformer: (first, second) => ({ type: "transformer", encoders: [first, second] }),
+};
+
+const usual = ["channel-concat", "cross-attention", "gated-cross-attention"];
+
+export function define(command: Command, shell: Shell): void {
+  command
+    .usage("[-o <folder>] [flags]")
+    .description(
+      "Teaches a fusion of CLIP and diffusion together with a small head that answers two-option questions: the order of " +
+        "the fusions, in minutes where a language model takes hours. Beside them stand CLIP, a second CLIP and diffusion " +
+        "alone, both CLIPs joined, and diffusion that is told nothing. Writes a page with intervals and comparisons by " +
+        "pattern. Call it again after an interruption: what is done is left alone.",
+    )
+    .optionsGroup("What:")
+    .option("-o, --out <folder>", "where features, heads and fusion.html go", "runs/fusion")
+    .option("-m, --model <path>", "folder of a diffusers pipeline", "embedded:sd")
+    .option("--clip <path>", "the CLIPModel that is joined with it", "embedded:clip")
+    .option("--control <path>", "a second CLIPModel (default: embedded:control where it is there)")
+    .option("--tap <name>", "what is read of the U-Net", "U-L2-R2-Res-Out")
+    .option("--timestep <t>", "how much noise it is read at", wholeNumber, 100)
+    .option("--guidance <s>", "how strongly diffusion is told the question", realNumber, 4)
+    .option(
+      "--fusion <type>",
+      `${Object.keys(kinds).join(", ")}; repeatable (default: ${usual.join(", ")})`,
+      list(oneOf(Object.keys(kinds))),
+    )
+    .optionsGroup("How much:")
+    .option("--scenes <n>", "pictures that are learned from; a fifth as many judge", wholeNumber, 10_000)
+    .option("--steps <n>", "updates of each head (default: 1200)", wholeNumber)
+    .option("--pairs <n>", "twins of each pattern", wholeNumber, 500)
+    .option("--seeds <n>", "heads for each way of seeing", wholeNumber, 3)
+    .option("--tuning", "judge by validation scenes: for whoever still chooses among settings");
+  threadsFlag(command);
+  outputFlags(command, { json: "print the numbers as JSON" });
+  examples(
+    command,
+    ["probe fusion", "the usual fusions on the embedded models"],
+    ["probe fusion --fusion transformer,token-concat --guidance 1.5 --tuning", "others, while you choose"],
+  );
+  command.action((flags: FusionFlags) => fusion(flags, shell));
+}
+
+interface FusionPlan {
+  plan: ProbePlan;
+  contrasts: NonNullable<ReportOptions["contrasts"]>;
+}
+
+/** The ways of seeing, what joins them, and what is held against what. */
+function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
+  const { model, clip, tap, timestep, guidance, seeds, tuning = false } = flags;
+  const encoder = "diffusion" as const;
+  const diffusion = { encoder, model, taps: [tap], timesteps: [timestep] };
+  const told = { ...diffusion, prompt: "question" as const };
+  const types = flags.fusion ?? usual;
+  const joined = types.flatMap((type) => [
+    [`${type}-s0`, kinds[type]!("clip", "sd")] as const,
+    [type, kinds[type]!("clip", "sd-told")] as const,
+  ]);
+  const ensemble: Fusion = [
+    {
+      type: "guidance-ensemble",
+      as: "guided",
+      unconditional: "sd",
+      conditional: "sd-told-s1",
+      guidances: [0, 1, guidance],
+    },
+    { type: "cross-attention", queries: "clip", context: "guided" },
+  ];
+  const plan: ProbePlan = {
+    ...scenesOf(flags),
+    seeds,
+    tuning,
+    features: {
+      clip: { encoder: "clip", model: clip },
+      ...(control !== undefined && { control: { encoder: "clip", model: control } }),
+      sd: diffusion,
+      "sd-told-s1": { ...told, guidance: 1 },
+      "sd-told": { ...told, guidance },
+    },
+    fused: {
+      ...(control !== undefined && { "two-clips": kinds["channel-concat"]!("clip", "control") }),
+      ...Object.fromEntries(joined),
+      ensemble,
+    },
+    ...(flags.steps !== undefined && { settings: shortened(flags.steps) }),
+  };
+  const pairs = [
+    ...["control", "sd", "sd-told", "two-clips", ...joined.map(([name]) => name), "ensemble"].map(
+      (name) => [name, "clip"] as const,
+    ),
+    ...types.map((type) => [type, "two-clips"] as const),
+    ...types.map((type) => [type, "sd-told"] as const),
+    ...types.map((type) => [type, `${type}-s0`] as const),
+    ["sd-told", "sd"] as const,
+  ];
+  const known = [...Object.keys(plan.features), ...Object.keys(plan.fused!)];
+  return { plan, contrasts: pairs.filter((pair) => pair.every((name) => known.includes(name))) };
+}
+
+async function fusion(flags: FusionFlags, shell: Shell): Promise<void> {
+  shell.configure(flags);
+  const { out, threads, scenes, pairs, seeds, guidance, clip, tap, timestep } = flags;
+  for (const [flag, value] of Object.entries({ scenes, pairs, seeds, threads }))
+    if (value < 1) throw misuse("RANGE", `--${flag} must be at least 1, not ${value}.`);
+  if (guidance === 0 || guidance === 1)
+    throw misuse("RANGE", `--guidance ${guidance} is among the others already: choose another.`);
+  const { embeddedModels } = await import("../../weights/index.js");
+  const own = "embedded:control";
+  const control = flags.control ?? (embeddedModels().includes(own) ? own : undefined);
+  const { plan, contrasts } = planOf(flags, control);
+  const evaluation = await import("../../evaluation/index.js");
+  await shell.checkWritable(out, { folder: true });
+  const progress = recipeProgress(shell, flags);
+  const blind = await evaluation.moreBlind(clip, pairs, flags.tuning ?? false);
+  const run = { out, threads, signal: shell.signal, onEvent: progress.event };
+  const findings = await evaluation.runProbes(blind ? { ...plan, blind } : plan, run).finally(progress.end);
+  const report = evaluation.probeReport(findings, {
+    title: "CLIP and diffusion, joined",
+    contrasts,
+    tuning: flags.tuning ?? false,
+    notes: [
+      "Where several ways are joined, what joins them is trained with the head.",
+      `Diffusion is read at ${tap}, t = ${timestep}: sd is told nothing, sd-told the question with s = ${guidance}; so are fusions, but those that end in s0. The ensemble weighs s = 0, 1 and ${guidance} by what it learns.`,
+    ],
+  });
+  await publish(report, "fusion", flags, shell);
+}
