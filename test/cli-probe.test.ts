@@ -54,9 +54,10 @@ describe("diffsight probe fusion", () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     const report = JSON.parse(stdout);
     const names = report.ways.map(({ name }: { name: string }) => name);
-    const alone = ["clip", "control", "sd", "sd-told-s1", "sd-told"];
-    expect(names).toEqual([...alone, "two-clips", "token-concat-s0", "token-concat", "ensemble"]);
-    expect(report.contrasts).toHaveLength(11);
+    const alone = ["clip", "control", "sd", "sd-s1"];
+    const joined = ["sd-told", "two-clips", "token-concat-s0", "token-concat", "ensemble"];
+    expect(names).toEqual([...alone, ...joined]);
+    expect(report.contrasts).toHaveLength(12);
     expect(JSON.parse(await readFile(path.join(out, "fusion.json"), "utf8"))).toEqual(report);
     const html = await readFile(path.join(out, "fusion.html"), "utf8");
     for (const text of ["CLIP and diffusion, joined", "no result", "token-concat<small>against two-clips"])

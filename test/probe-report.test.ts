@@ -94,7 +94,7 @@ describe("the page of probes", () => {
     const cells = [at("up-level1-repeat1-res-out/t50", 0.5), at("up-level1-repeat1-res-out/t100", 0.9)];
     const { html } = probeReport(findings(cells), { notes: ["Of few, t < 100."], tuning: true });
     expect(html).toContain("no result");
-    expect(html).toContain("what the features hold. Of few, t &lt; 100.</p>");
+    expect(html).toContain("what the features hold. Of few, t &lt; 100. <strong>Judged");
     const maps = html.slice(html.indexOf("sd: tap by timestep"));
     expect(maps).toContain("Twins of which both are right");
     expect(maps).toContain("Twins that CLIP is blind to of which both are right");

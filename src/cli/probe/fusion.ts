@@ -28,9 +28,10 @@ interface FusionFlags extends OutputFlags {
 }
 
 type Fusion = NonNullable<ProbePlan["fused"]>[string];
+type FusionStep = Exclude<Fusion, readonly unknown[]>;
 
 /** Ways of joining two ways of seeing. */
-const kinds: Readonly<Record<string, (first: string, second: string) => Fusion>> = {
+const kinds: Readonly<Record<string, (first: string, second: string) => FusionStep>> = {
   "channel-concat": (first, second) => ({ type: "channel-concat", encoders: [first, second] }),
   "token-concat": (first, second) => ({ type: "token-concat", encoders: [first, second] }),
   interleaved: (first, second) => ({ type: "interleaved", encoders: [first, second] }),
@@ -90,22 +91,17 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
   const { model, clip, tap, timestep, guidance, seeds, tuning = false } = flags;
   const encoder = "diffusion" as const;
   const diffusion = { encoder, model, taps: [tap], timesteps: [timestep] };
-  const told = { ...diffusion, prompt: "question" as const };
   const types = flags.fusion ?? usual;
-  const joined = types.flatMap((type) => [
-    [`${type}-s0`, kinds[type]!("clip", "sd")] as const,
-    [type, kinds[type]!("clip", "sd-told")] as const,
+  // Any guidance is weighed from the same two: u + s (c - u).
+  const guided = (guidances: number[], unitLength: boolean) => {
+    const pair = { unconditional: "sd", conditional: "sd-s1" };
+    return { type: "guidance-ensemble", ...pair, guidances, unitLength } as const;
+  };
+  const strongly = guided([guidance], false);
+  const joined = types.flatMap((type): [string, Fusion][] => [
+    [`${type}-s0`, kinds[type]!("clip", "sd")],
+    [type, [{ ...strongly, as: "told" }, kinds[type]!("clip", "told")]],
   ]);
-  const ensemble: Fusion = [
-    {
-      type: "guidance-ensemble",
-      as: "guided",
-      unconditional: "sd",
-      conditional: "sd-told-s1",
-      guidances: [0, 1, guidance],
-    },
-    { type: "cross-attention", queries: "clip", context: "guided" },
-  ];
   const plan: ProbePlan = {
     ...scenesOf(flags),
     seeds,
@@ -114,18 +110,21 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
       clip: { encoder: "clip", model: clip },
       ...(control !== undefined && { control: { encoder: "clip", model: control } }),
       sd: diffusion,
-      "sd-told-s1": { ...told, guidance: 1 },
-      "sd-told": { ...told, guidance },
+      "sd-s1": { ...diffusion, prompt: "question", guidance: 1 },
     },
     fused: {
+      "sd-told": strongly,
       ...(control !== undefined && { "two-clips": kinds["channel-concat"]!("clip", "control") }),
       ...Object.fromEntries(joined),
-      ensemble,
+      ensemble: [
+        { ...guided([0, 1, guidance], true), as: "told" },
+        kinds["cross-attention"]!("clip", "told"),
+      ],
     },
     ...(flags.steps !== undefined && { settings: shortened(flags.steps) }),
   };
   const pairs = [
-    ...["control", "sd", "sd-told", "two-clips", ...joined.map(([name]) => name), "ensemble"].map(
+    ...["control", "sd", "sd-s1", "sd-told", "two-clips", ...joined.map(([name]) => name), "ensemble"].map(
       (name) => [name, "clip"] as const,
     ),
     ...types.map((type) => [type, "two-clips"] as const),
@@ -160,7 +159,7 @@ async function fusion(flags: FusionFlags, shell: Shell): Promise<void> {
     tuning: flags.tuning ?? false,
     notes: [
       "Where several ways are joined, what joins them is trained with the head.",
-      `Diffusion is read at ${tap}, t = ${timestep}: sd is told nothing, sd-told the question with s = ${guidance}; so are fusions, but those that end in s0. The ensemble weighs s = 0, 1 and ${guidance} by what it learns.`,
+      `Diffusion is read at ${tap}, t = ${timestep}: sd is told nothing, sd-s1 the question with s = 1, sd-told with s = ${guidance}; so are fusions, but those that end in s0. The ensemble weighs s = 0, 1 and ${guidance} by what it learns.`,
     ],
   });
   await publish(report, "fusion", flags, shell);

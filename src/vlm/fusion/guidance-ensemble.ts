@@ -18,7 +18,7 @@ const schema = z.strictObject({
   unconditional: nameSchema,
   /** Features with the text, of the same tap, timestep and noise. */
   conditional: nameSchema,
-  guidances: z.array(z.number()).min(2).max(16).default([0, 1, 1.5, 4, 7]),
+  guidances: z.array(z.number()).min(1).max(16).default([0, 1, 1.5, 4, 7]),
   /** A vector of the question, from which its own weights are made. Default: the same weights for every question. */
   question: nameSchema.optional(),
   /**
