@@ -47,10 +47,10 @@ export function define(command: Command, shell: Shell): void {
   command
     .usage("[-o <folder>] [flags]")
     .description(
-      "Teaches a fusion of CLIP and diffusion together with a small head that answers two-option questions: the order of " +
-        "the fusions, in minutes where a language model takes hours. Beside them stand CLIP, a second CLIP and diffusion " +
-        "alone, both CLIPs joined, and diffusion that is told nothing. Writes a page with intervals and comparisons by " +
-        "pattern. Call it again after an interruption: what is done is left alone.",
+      "Teaches each fusion of CLIP and diffusion together with a small head that answers two-option questions: which tells " +
+        "most, in minutes where a language model takes hours. Beside them stand CLIP, a second CLIP and diffusion alone, " +
+        "and both CLIPs joined. Writes a page with intervals and comparisons by pattern. Call it again after an " +
+        "interruption: what is done is left alone.",
     )
     .optionsGroup("What:")
     .option("-o, --out <folder>", "where features, heads and fusion.html go", "runs/fusion")
