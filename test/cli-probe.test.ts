@@ -49,25 +49,33 @@ describe("diffsight probe fusion", () => {
 
   it("writes a page of CLIP, diffusion and what joins them", async () => {
     const out = path.join(folder, "fusion");
-    const args = ["--fusion", "token-concat", "--seeds", "1", "--guidance", "2.5", ...few];
+    const args = ["--fusion", "pyramid,transformer", "--seeds", "1", "--guidance", "2.5", ...few];
     const { stdout, status, stderr } = await run(["probe", "fusion", "-o", out, "--json", "-q", ...args]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     const report = JSON.parse(stdout);
     const names = report.ways.map(({ name }: { name: string }) => name);
     const alone = ["clip", "control", "sd", "sd-s1"];
-    const joined = ["sd-told", "two-clips", "token-concat-s0", "token-concat", "ensemble"];
+    const joined = [
+      "sd-told",
+      "two-clips",
+      "pyramid-s0",
+      "pyramid",
+      "transformer-s0",
+      "transformer",
+      "ensemble",
+    ];
     expect(names).toEqual([...alone, ...joined]);
-    expect(report.contrasts).toHaveLength(12);
+    expect(report.contrasts).toHaveLength(17);
     expect(JSON.parse(await readFile(path.join(out, "fusion.json"), "utf8"))).toEqual(report);
     const html = await readFile(path.join(out, "fusion.html"), "utf8");
-    for (const text of ["CLIP and diffusion, joined", "no result", "token-concat<small>against two-clips"])
+    for (const text of ["CLIP and diffusion, joined", "no result", "transformer<small>against two-clips"])
       expect(html).toContain(text);
-    expect(html).toContain("the question with s = 2.5");
+    expect(html).toContain("sd-told with s = 2.5");
     expect(html).not.toMatch(/NaN|undefined/);
   }, 600_000);
 
   it.each([
-    [["--fusion", "sum"], "Allowed are channel-concat, token-concat,"],
+    [["--fusion", "sum"], "Allowed are channel-concat, cross-attention,"],
     [["--guidance", "1"], "--guidance 1 is among the others already: choose another."],
     [["--seeds", "0"], "--seeds must be at least 1, not 0."],
   ])("refuses %j", async (args, message) => {

@@ -30,14 +30,12 @@ interface FusionFlags extends OutputFlags {
 type Fusion = NonNullable<ProbePlan["fused"]>[string];
 type FusionStep = Exclude<Fusion, readonly unknown[]>;
 
-/** Ways of joining two ways of seeing. */
+/** Ways of joining two ways of seeing, whatever the widths of their tokens. */
 const kinds: Readonly<Record<string, (first: string, second: string) => FusionStep>> = {
   "channel-concat": (first, second) => ({ type: "channel-concat", encoders: [first, second] }),
-  "token-concat": (first, second) => ({ type: "token-concat", encoders: [first, second] }),
-  interleaved: (first, second) => ({ type: "interleaved", encoders: [first, second] }),
-  additive: (first, second) => ({ type: "additive", encoders: [first, second] }),
   "cross-attention": (queries, context) => ({ type: "cross-attention", queries, context }),
   "gated-cross-attention": (queries, context) => ({ type: "gated-cross-attention", queries, context }),
+  pyramid: (first, second) => ({ type: "pyramid", encoders: [first, second] }),
   transformer: (first, second) => ({ type: "transformer", encoders: [first, second] }),
 };
 
@@ -76,7 +74,7 @@ export function define(command: Command, shell: Shell): void {
   examples(
     command,
     ["probe fusion", "the usual fusions on the embedded models"],
-    ["probe fusion --fusion transformer,token-concat --guidance 1.5 --tuning", "others, while you choose"],
+    ["probe fusion --fusion pyramid,transformer --guidance 1.5 --tuning", "others, while you choose"],
   );
   command.action((flags: FusionFlags) => fusion(flags, shell));
 }
