@@ -12,6 +12,7 @@ import {
 } from "../../training/index.js";
 import { evaluationRegistry } from "../registry.js";
 import type { DrawingsConfig } from "./drawings.js";
+import { itemsOf } from "./items.js";
 import { type PixelsConfig, PixelsReader, pixelsInputs, pixelsNetwork, pixelsSchema } from "./pixels.js";
 import { type Judged, judged, type ProbeScenes, recipeOf, sceneStages } from "./plan.js";
 import { type Answer, answersBy } from "./probe.js";
@@ -93,7 +94,7 @@ export async function runPixels(plan: PixelsPlan, options: RunOptions): Promise<
         read: (items, chosen) => reader.read(items, chosen),
       },
       weights,
-      asked,
+      itemsOf(asked),
       { threads: options.threads },
     );
   };

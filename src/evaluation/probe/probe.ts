@@ -18,7 +18,7 @@ import { evaluationRegistry } from "../registry.js";
 import { compare, type Estimate, macroMean, type PairedComparison, share } from "../statistics.js";
 import type { HeadConfig } from "./head.js";
 import { head, headInputs } from "./head.js";
-import { type Items, itemsOf, Sources } from "./items.js";
+import { type Items, Sources } from "./items.js";
 import { Reader, task } from "./task.js";
 
 /** Questions answered at once. */
@@ -44,14 +44,13 @@ export interface Answering {
   read: (items: Items, chosen: readonly number[]) => Record<string, Tensor>;
 }
 
-/** Lets a trained network answer every question of a store. */
+/** Lets a trained network answer questions. */
 export async function answersBy(
   { inputs, logits, read }: Answering,
   weights: Weights,
-  asked: Store,
+  items: Items,
   { threads = 1 }: { threads?: number } = {},
 ): Promise<Answer[]> {
-  const items = itemsOf(asked);
   await using engine = await Engine.open({ device: "cpu", host: "here", threads, memory: "fast" });
   const given = inputs(batch);
   const program = engine.compile({ probabilities: softmax(logits(scopeOf(weights), given)) });
@@ -88,7 +87,7 @@ export async function answers(
     logits: (w, inputs) => head(w, config, inputs),
     read: (_, chosen) => reader.read(sources, chosen),
   };
-  return answersBy(by, weights, sources.items.store, options);
+  return answersBy(by, weights, sources.items, options);
 }
 
 function answerOf({ questions }: Items, i: number, probability: number): Answer {

@@ -6,7 +6,15 @@ import { type Accuracy, graded, gradedAccuracy, gradedDifference, type Outcome }
 import { accuracyChart, accuracyTable } from "../report/accuracy.js";
 import { heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
-import { differenceCell, escapeHtml, probability, reportPage, type Section, table } from "../report/html.js";
+import {
+  differenceCell,
+  escapeHtml,
+  probability,
+  reportPage,
+  type Section,
+  table,
+  tunedNote,
+} from "../report/html.js";
 import { leavesError, type PairedComparison } from "../statistics.js";
 import type { Looks } from "./looks.js";
 import type { Judged, ProbeFindings, ProbeOutcome } from "./plan.js";
@@ -191,9 +199,7 @@ export function probeReport(findings: ProbeFindings, options: ReportOptions = {}
   const lead = [
     "The same small head learned to answer two-option questions from each way of seeing the same pictures. What differs is what the features hold.",
     ...notes.map(escapeHtml),
-    ...(tuning
-      ? ["<strong>Judged by validation scenes, on which settings may be chosen: no result.</strong>"]
-      : []),
+    ...(tuning ? [tunedNote] : []),
   ].join(" ");
   const ways = waysOf(findings.outcomes);
   const seeds = Math.max(...ways.map(({ heads }) => heads.length));

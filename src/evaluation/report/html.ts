@@ -49,6 +49,10 @@ ${parts.join("\n")}
 `;
 }
 
+/** Said of what validation scenes have judged. */
+export const tunedNote =
+  "<strong>Judged by validation scenes, on which settings may be chosen: no result.</strong>";
+
 /** An estimate in per cent, its bounds below it. */
 export const shown = ({ value, low, high }: Estimate): string =>
   `${percent(value)}<small>${percent(low)}–${percent(high)}</small>`;

@@ -1,17 +1,9 @@
 /** @file What a sweep will take: each stage once, however many variants share it. */
 
 import { contentKey } from "../../data/index.js";
-import {
-  builtIn,
-  estimateStage,
-  type PlannedStage,
-  parseRecipe,
-  planStages,
-  type StageEstimate,
-} from "../../training/index.js";
-import { judgedStages } from "../answers/judge.js";
-import { type Choice, expandPlan, judgeOptions, type OpenPlan, type SweepRun } from "./expand.js";
-import { findOutcome } from "./outcomes.js";
+import { estimateStage, type PlannedStage, type StageEstimate } from "../../training/index.js";
+import { type Choice, expandPlan, type OpenPlan } from "./expand.js";
+import { findOutcome, plannedStages } from "./outcomes.js";
 
 export interface EstimateOptions extends Choice {
   out: string;
@@ -34,7 +26,8 @@ export async function estimateSweep(
   const costs = new Map<string, StageEstimate>();
   for (const run of expandPlan(opened, choice)) {
     if ((await findOutcome(run, opened, { out, tuning })).outcome) continue;
-    for (const planned of await stagesOf(run, opened, { out, tuning })) {
+    const { training, judging } = await plannedStages(run, opened, { out, tuning });
+    for (const planned of [...training, ...judging]) {
       const { stage, key, folder } = planned;
       if (estimates.has(key)) continue;
       const cost = costKey(planned);
@@ -50,16 +43,6 @@ export async function estimateSweep(
 }
 
 const isSeeded = ({ plan }: OpenPlan, stage: string) => plan.seeds.stages.includes(stage);
-
-async function stagesOf(
-  { recipe, description }: SweepRun,
-  opened: OpenPlan,
-  { out, tuning }: { out: string; tuning: boolean },
-): Promise<PlannedStage[]> {
-  const judged = await judgedStages(description, opened.folder, judgeOptions(opened, tuning));
-  const judging = parseRecipe(JSON.stringify({ name: "judging", stages: judged }));
-  return [...(await planStages(recipe, out, builtIn)), ...(await planStages(judging, out, builtIn))];
-}
 
 /** Equal for stages that take the same: those that differ in their seed, or in where they begin. */
 function costKey({ stage, key }: PlannedStage): string {

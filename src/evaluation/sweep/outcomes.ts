@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { canonicalJson, contentKey, hashBytes } from "../../data/index.js";
 import { failure } from "../../tensor/index.js";
-import { builtIn, modelFolder, parseRecipe, planStages } from "../../training/index.js";
+import { builtIn, modelFolder, type PlannedStage, parseRecipe, planStages } from "../../training/index.js";
 import { writeFileAtomic } from "../../weights/index.js";
 import { judgedStages, type SpokenAnswer } from "../answers/judge.js";
 import { producer as answers } from "../answers/producer.js";
@@ -103,18 +103,33 @@ export function outcomesFolder(out: string, { tuning }: { tuning: boolean }): st
   return join(out, tuning ? "outcomes-tuning" : "outcomes");
 }
 
-/** The address of what comes of a run: of its model's, and of all that judges it. */
-async function outcomeKey(
+/**
+ * The stages that make a run's model, the last of which it is, and those of what judges it, without its answers.
+ * @throws DiffsightError RECIPE, JUDGE
+ */
+export async function plannedStages(
   { recipe, description }: SweepRun,
   opened: OpenPlan,
-  { tuning }: { tuning: boolean },
+  { out, tuning }: { out: string; tuning: boolean },
+): Promise<Record<"training" | "judging", PlannedStage[]>> {
+  const stages = await judgedStages(description, opened.folder, judgeOptions(opened, tuning));
+  const judging = parseRecipe(JSON.stringify({ name: "judging", stages }));
+  return {
+    training: await planStages(recipe, out, builtIn),
+    judging: await planStages(judging, out, builtIn),
+  };
+}
+
+/** The address of what comes of a run: of its model's, and of all that judges it. */
+async function outcomeKey(
+  run: SweepRun,
+  opened: OpenPlan,
+  place: { out: string; tuning: boolean },
 ): Promise<string> {
-  const options = judgeOptions(opened, tuning);
-  const stages = await judgedStages(description, opened.folder, options);
-  const judging = await planStages(parseRecipe(JSON.stringify({ name: "judging", stages })), ".", builtIn);
-  const trained = await planStages(recipe, ".", builtIn);
+  const options = judgeOptions(opened, place.tuning);
+  const { training, judging } = await plannedStages(run, opened, place);
   return contentKey({
-    model: trained.at(-1)!.key,
+    model: training.at(-1)!.key,
     judging: judging.map(({ key }) => key),
     answers: answers.version,
     options: options.options,
@@ -171,7 +186,7 @@ export async function findOutcome(
   { out, tuning }: { out: string; tuning: boolean },
 ): Promise<FoundOutcome> {
   const { variant, seed } = run;
-  const key = await outcomeKey(run, opened, { tuning });
+  const key = await outcomeKey(run, opened, { out, tuning });
   const folder = outcomesFolder(out, { tuning });
   const path = join(folder, fileOf(run));
   if (!existsSync(path)) return { key };

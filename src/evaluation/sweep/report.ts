@@ -3,7 +3,7 @@
 import { misuse } from "../../tensor/index.js";
 import { accuracyChart, accuracyTable } from "../report/accuracy.js";
 import { estimatesCsv } from "../report/csv.js";
-import { escapeHtml, reportPage, type Section } from "../report/html.js";
+import { escapeHtml, reportPage, type Section, tunedNote } from "../report/html.js";
 import { findingsOf, type Measure, measures, type SweepFindings, type VariantFindings } from "./findings.js";
 import type { SweepOutcome } from "./outcomes.js";
 import type { SweepPlan } from "./plan.js";
@@ -129,9 +129,7 @@ function accuracySections(variants: readonly VariantFindings[]): Section[] {
 
 function leadOf({ description }: Pick<SweepPlan, "description">, tuning: boolean): string {
   const said = escapeHtml(description);
-  const kind = tuning
-    ? "<strong>Judged by validation scenes, on which settings may be chosen: no result.</strong>"
-    : "Judged by the frozen test.";
+  const kind = tuning ? tunedNote : "Judged by the frozen test.";
   return `${said} ${kind}`.trim();
 }
 
