@@ -43,6 +43,7 @@ const table: [object | object[], [number, number]][] = [
   [{ type: "interleaved", encoders: ["sd-u", "sd-c"], grid: 3 }, [18, 12]],
   [{ type: "additive", encoders: ["clip", "deep"], alpha: 0.3 }, [9, 8]],
   [{ type: "cross-attention", queries: "clip", context: "sd-c", heads: 2 }, [10, 8]],
+  [{ type: "cross-attention", queries: "clip", context: "sd-c", heads: 2, positions: "alibi" }, [10, 8]],
   [{ type: "unconditional-conditional", unconditional: "sd-u", conditional: "sd-c" }, [16, 24]],
   [{ type: "class-token", classToken: "clip", diffusion: ["sd-u", "sd-c"], hidden: 6 }, [16, 8]],
   [{ type: "class-token", classToken: "clip", diffusion: ["sd-u"], tokens: "one", width: 7 }, [1, 7]],
@@ -209,12 +210,69 @@ describe("attention to patches", () => {
     });
   });
 
-  it("does once places are learned", () => {
-    const config = { type: "cross-attention", queries: "clip", context: "sd-c", positions: "learned" };
+  it.each(["learned", "alibi"])("does with %s positions", (positions) => {
+    const config = { type: "cross-attention", queries: "clip", context: "sd-c", positions };
     const { feeds, fused } = made(fusionSchema.parse(config));
     const before = run(fused, feeds);
     const after = run(fused, { ...feeds, "sd-c": permuted(feeds["sd-c"]!, order) });
     expect(Math.max(...after.map((number, i) => Math.abs(number - before[i]!)))).toBeGreaterThan(1e-3);
+  });
+});
+
+describe("ALiBi over two grids", () => {
+  const config = (queries: string, context: string) =>
+    fusionSchema.parse({
+      type: "cross-attention",
+      queries,
+      context,
+      heads: 2,
+      positions: "alibi",
+      residual: false,
+    });
+
+  /** How far what each token that asks brings moves when one token of `sd-c` (4 x 4) is changed. */
+  function moved(queries: string, at: number): number[] {
+    const { program, feeds, streams } = made(config(queries, "sd-c"));
+    // Queries and keys say nothing: only places count.
+    const random = new TorchGenerator(1);
+    const weights = new Map(
+      program.layout.map(({ key, dims }): [string, Tensor] => {
+        if (/[qk]_proj/.test(key))
+          return [key, Tensor.f32(dims, new Float32Array(dims.reduce((a, b) => a * b)))];
+        return [key, /slopes/.test(key) ? Tensor.f32(dims, new Float32Array(2).fill(1)) : random.randn(dims)];
+      }),
+    );
+    const fused = program.fuse(scopeOf(weights), streams);
+    const changed = (feeds["sd-c"]!.data as Float32Array).slice();
+    for (let c = 0; c < 12; c++) changed[at * 12 + c]! += 1;
+    const [before, after] = [feeds, { ...feeds, "sd-c": Tensor.f32([2, 16, 12], changed) }].map((one) =>
+      run(fused, one),
+    );
+    return Array.from({ length: shapes[queries]!.tokens }, (_, token) =>
+      Math.hypot(...Array.from({ length: 8 }, (_, c) => after![token * 8 + c]! - before![token * 8 + c]!)),
+    );
+  }
+
+  it.each([
+    [0, 0],
+    [3, 1],
+    [9, 2],
+    [15, 3],
+  ])("place %i of the finer grid tells most to place %i of the coarser one", (at, nearest) => {
+    const by = moved("deep", at);
+    expect(by.indexOf(Math.max(...by))).toBe(nearest);
+  });
+
+  it("a class token, which lies nowhere, asks all places alike", () => {
+    // `clip` has 9 patches behind a class token.
+    const [first, last] = [moved("clip", 0), moved("clip", 15)];
+    expect(first[0]).toBeCloseTo(last[0]!, 5);
+    expect(first[1]).toBeGreaterThan(2 * last[1]!);
+    expect(last[9]).toBeGreaterThan(2 * first[9]!);
+  });
+
+  it("wants patches of a picture", () => {
+    expect(() => made(config("clip", "asked"))).toThrow(/"asked" are no grid; positions "alibi"/);
   });
 });
 

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { add, concat, gelu, slice, type Value } from "../../graph/index.js";
 import { type LayoutBuilder, layerNorm, linear } from "../../models/index.js";
 import type { Scope } from "../../weights/index.js";
-import { type AttentionShape, attend, attentionLayout, headsSchema, positionsSchema } from "./attention.js";
+import { type AttentionShape, attend, attentionLayout, headsSchema } from "./attention.js";
 import { checkHeads, fusion } from "./fusion.js";
 import { severalNames, shared, widthSchema } from "./schema.js";
 
@@ -18,7 +18,7 @@ const schema = z.strictObject({
   heads: headsSchema,
   /** Width of the feed-forward as a multiple of the width. */
   feedForward: z.number().min(0.25).max(16).default(4),
-  positions: positionsSchema,
+  positions: z.enum(["none", "learned"]).default("none"),
   /** Whose tokens come out: the first encoder's, or all. */
   output: z.enum(["first", "all"]).default("first"),
 });
@@ -61,7 +61,7 @@ export const transformer = fusion(schema, (config) => {
       });
       let x: Value = concat(tokens, 1);
       // 2. Layers, norms first
-      const shape = { queries: width, context: width, width, heads, positions: undefined };
+      const shape = { queries: width, context: width, width, heads };
       for (let i = 0; i < config.layers; i++) x = layer(w.at("layers", i), shape, x);
       // 3. What comes out
       if (output === "first") x = slice(x, 1, 0, inputs[0]!.tokens);
@@ -79,7 +79,7 @@ function layer(w: Scope, shape: AttentionShape, x: Value): Value {
 
 function layerLayout(layers: LayoutBuilder, key: string, width: number, hidden: number): void {
   layers.norm(`${key}.norm1`, width);
-  const shape = { queries: width, context: width, width, heads: 1, positions: undefined };
+  const shape = { queries: width, context: width, width, heads: 1 };
   attentionLayout(layers, `${key}.attention`, shape);
   layers.norm(`${key}.norm2`, width);
   layers.linear(`${key}.fc1`, width, hidden);
