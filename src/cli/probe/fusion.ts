@@ -4,13 +4,11 @@ import type { Command } from "commander";
 import type { ProbePlan, ReportOptions } from "../../evaluation/index.js";
 import { misuse } from "../../tensor/index.js";
 import { examples, list, oneOf, outputFlags, realNumber, threadsFlag, wholeNumber } from "../flags.js";
-import { recipeProgress } from "../recipe-progress.js";
-import type { OutputFlags, Shell } from "../shell.js";
-import { scenesOf, shortened } from "./amounts.js";
+import type { Shell } from "../shell.js";
+import { type AmountFlags, amountFlags, amountsOf, runHeads } from "./amounts.js";
 import { publish } from "./publish.js";
 
-interface FusionFlags extends OutputFlags {
-  out: string;
+interface FusionFlags extends AmountFlags {
   model: string;
   clip: string;
   control?: string;
@@ -18,12 +16,6 @@ interface FusionFlags extends OutputFlags {
   timestep: number;
   guidance: number;
   fusion?: string[];
-  scenes: number;
-  pairs: number;
-  seeds: number;
-  steps?: number;
-  tuning?: boolean;
-  threads: number;
   json?: boolean;
 }
 
@@ -62,13 +54,8 @@ export function define(command: Command, shell: Shell): void {
       "--fusion <type>",
       `${Object.keys(kinds).join(", ")}; repeatable (default: ${usual.join(", ")})`,
       list(oneOf(Object.keys(kinds))),
-    )
-    .optionsGroup("How much:")
-    .option("--scenes <n>", "pictures that are learned from; a fifth as many judge", wholeNumber, 10_000)
-    .option("--steps <n>", "updates of each head (default: 1200)", wholeNumber)
-    .option("--pairs <n>", "twins of each pattern", wholeNumber, 500)
-    .option("--seeds <n>", "heads for each way of seeing", wholeNumber, 3)
-    .option("--tuning", "judge by validation scenes: for whoever still chooses among settings");
+    );
+  amountFlags(command, { seeds: 3 });
   threadsFlag(command);
   outputFlags(command, { json: "print the numbers as JSON" });
   examples(
@@ -86,7 +73,7 @@ interface FusionPlan {
 
 /** The ways of seeing, what joins them, and what is held against what. */
 function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
-  const { model, clip, tap, timestep, guidance, seeds, tuning = false } = flags;
+  const { model, clip, tap, timestep, guidance } = flags;
   const encoder = "diffusion" as const;
   const diffusion = { encoder, model, taps: [tap], timesteps: [timestep] };
   const types = flags.fusion ?? usual;
@@ -101,9 +88,7 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
     [type, [{ ...strongly, as: "told" }, kinds[type]!("clip", "told")]],
   ]);
   const plan: ProbePlan = {
-    ...scenesOf(flags),
-    seeds,
-    tuning,
+    ...amountsOf(flags),
     features: {
       clip: { encoder: "clip", model: clip },
       ...(control !== undefined && { control: { encoder: "clip", model: control } }),
@@ -119,7 +104,6 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
         kinds["cross-attention"]!("clip", "told"),
       ],
     },
-    ...(flags.steps !== undefined && { settings: shortened(flags.steps) }),
   };
   const pairs = [
     ...["control", "sd", "sd-s1", "sd-told", "two-clips", ...joined.map(([name]) => name), "ensemble"].map(
@@ -136,22 +120,16 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
 
 async function fusion(flags: FusionFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
-  const { out, threads, scenes, pairs, seeds, guidance, clip, tap, timestep } = flags;
-  for (const [flag, value] of Object.entries({ scenes, pairs, seeds, threads }))
-    if (value < 1) throw misuse("RANGE", `--${flag} must be at least 1, not ${value}.`);
+  const { guidance, clip, tap, timestep } = flags;
   if (guidance === 0 || guidance === 1)
     throw misuse("RANGE", `--guidance ${guidance} is among the others already: choose another.`);
   const { embeddedModels } = await import("../../weights/index.js");
   const own = "embedded:control";
   const control = flags.control ?? (embeddedModels().includes(own) ? own : undefined);
   const { plan, contrasts } = planOf(flags, control);
-  const evaluation = await import("../../evaluation/index.js");
-  await shell.checkWritable(out, { folder: true });
-  const progress = recipeProgress(shell, flags);
-  const blind = await evaluation.moreBlind(clip, pairs, flags.tuning ?? false);
-  const run = { out, threads, signal: shell.signal, onEvent: progress.event };
-  const findings = await evaluation.runProbes(blind ? { ...plan, blind } : plan, run).finally(progress.end);
-  const report = evaluation.probeReport(findings, {
+  const findings = await runHeads(plan, clip, flags, shell);
+  const { probeReport } = await import("../../evaluation/index.js");
+  const report = probeReport(findings, {
     title: "CLIP and diffusion, joined",
     contrasts,
     tuning: flags.tuning ?? false,

@@ -1,29 +1,20 @@
 /** @file `diffsight probe linear`: what frozen features tell, held against CLIP's, in the embedded world. */
 
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { ProbePlan } from "../../evaluation/index.js";
-import { misuse } from "../../tensor/index.js";
 import { examples, list, outputFlags, realNumber, threadsFlag, wholeNumber } from "../flags.js";
-import { recipeProgress } from "../recipe-progress.js";
-import type { OutputFlags, Shell } from "../shell.js";
-import { scenesOf, shortened } from "./amounts.js";
+import type { Shell } from "../shell.js";
+import { type AmountFlags, amountFlags, amountsOf, runHeads } from "./amounts.js";
 import { publish } from "./publish.js";
 
-interface LinearFlags extends OutputFlags {
-  out: string;
+interface LinearFlags extends AmountFlags {
   model: string;
   clip?: [string, string][];
   tap?: string[];
   timestep?: number[];
   prompt?: string[];
   guidance?: number[];
-  scenes: number;
-  pairs: number;
-  seeds: number;
   looks: number;
-  steps?: number;
-  tuning?: boolean;
-  threads: number;
   json?: boolean;
 }
 
@@ -60,20 +51,8 @@ export function define(command: Command, shell: Shell): void {
       list(promptKind),
     )
     .option("--guidance <s>", "of features with a prompt; repeatable (default: 1, 4)", list(realNumber))
-    .optionsGroup("How much:")
-    .option(
-      "--scenes <n>",
-      "pictures that the heads learn from; a fifth as many judge them",
-      wholeNumber,
-      10_000,
-    )
-    .option("--steps <n>", "updates of each head (default: 1200)", wholeNumber)
-    .option("--pairs <n>", "twins of each pattern", wholeNumber, 500)
-    .option("--looks <n>", "scenes in which to see where the model looks; 0 for none", wholeNumber, 200)
-    .option("--seeds <n>", "heads for each way of seeing", wholeNumber, 1)
-    .addOption(
-      new Option("--tuning", "judge by validation scenes: for whoever still chooses among settings"),
-    );
+    .option("--looks <n>", "scenes in which to see where the model looks; 0 for none", wholeNumber, 200);
+  amountFlags(command, { seeds: 1 });
   threadsFlag(command);
   outputFlags(command, { json: "print the numbers as JSON" });
   examples(
@@ -105,7 +84,7 @@ const placesOf = ({ tap, timestep }: LinearFlags) => ({
 
 /** The ways of seeing that the flags ask for. */
 function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePlan {
-  const { model, seeds, tuning = false } = flags;
+  const { model } = flags;
   const { taps, timesteps } = placesOf(flags);
   const { prompt = ["question"], guidance: strengths = [1, 4] } = flags;
   const diffusion = { encoder: "diffusion", model, taps, timesteps } as const;
@@ -118,10 +97,7 @@ function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePl
       }),
     );
   return {
-    ...scenesOf(flags),
-    ...(flags.steps !== undefined && { settings: shortened(flags.steps) }),
-    seeds,
-    tuning,
+    ...amountsOf(flags),
     features: {
       words: { encoder: "words" },
       latent: { encoder: "latent", model },
@@ -135,28 +111,14 @@ function planOf(flags: LinearFlags, clips: readonly [string, string][]): ProbePl
 
 async function linear(flags: LinearFlags, shell: Shell): Promise<void> {
   shell.configure(flags);
-  const { out, threads, scenes, pairs, seeds } = flags;
-  for (const [flag, value] of Object.entries({ scenes, pairs, seeds, threads })) {
-    if (value < 1) throw misuse("RANGE", `--${flag} must be at least 1, not ${value}.`);
-  }
   const { embeddedModels } = await import("../../weights/index.js");
   const clips = flags.clip ?? ownClips.filter(([, path]) => embeddedModels().includes(path));
-  const evaluation = await import("../../evaluation/index.js");
-  await shell.checkWritable(out, { folder: true });
   const plan = planOf(flags, clips);
-  const progress = recipeProgress(shell, flags);
-  const blind = await evaluation.moreBlind(clips[0]?.[1], pairs, flags.tuning ?? false);
-  const findings = await evaluation
-    .runProbes(blind ? { ...plan, blind } : plan, {
-      out,
-      threads,
-      signal: shell.signal,
-      onEvent: progress.event,
-    })
-    .finally(progress.end);
+  const findings = await runHeads(plan, clips[0]?.[1], flags, shell);
   const looks = flags.looks > 0 ? await lookAround(flags, shell) : undefined;
   const ways = Object.keys(plan.features).filter((name) => name !== "sd" && name !== "words");
-  const report = evaluation.probeReport(findings, {
+  const { probeReport } = await import("../../evaluation/index.js");
+  const report = probeReport(findings, {
     contrasts: ways.map((name): [string, string] => (name.startsWith("sd-") ? [name, "sd"] : ["sd", name])),
     ...(looks && { looks }),
     tuning: flags.tuning ?? false,
