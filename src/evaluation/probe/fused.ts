@@ -31,10 +31,3 @@ export function fusedProgram({ streams, fusion }: FusedConfig): FusionProgram {
   const shapes = Object.entries(streams).map(([name, stream]) => [name, shapeOf(stream)] as const);
   return planFusion(fusion, Object.fromEntries(shapes));
 }
-
-/** The stream whose scale a stream is brought to: features that guidance takes apart, u and c, must share that of u. */
-export function scaledAs({ fusion }: FusedConfig, name: string): string {
-  for (const step of fusion)
-    if (step.type === "guidance-ensemble" && step.conditional === name) return step.unconditional;
-  return name;
-}

@@ -6,7 +6,7 @@ import { crossEntropy, input, mean, reshape } from "../../graph/index.js";
 import { initialise } from "../../models/index.js";
 import { formatDims, misuse, Tensor } from "../../tensor/index.js";
 import { defineTask } from "../../training/index.js";
-import { scaledAs } from "./fused.js";
+import { fusedProgram } from "./fused.js";
 import {
   bagOfWords,
   type ChannelScale,
@@ -38,8 +38,9 @@ export class Reader {
   ) {
     const { words, column, fused } = config;
     this.#words = wordIndex(words);
+    const scaledAs = fused ? fusedProgram(fused).scaledAs : {};
     this.#streams = streamsOf(config).map(({ stream, input }) => {
-      const store = reference[fused ? scaledAs(fused, stream) : stream]!;
+      const store = reference[scaledAs[stream] ?? stream]!;
       const rows = Array.from({ length: Math.min(scaleRows, store.rows) }, (_, i) => i);
       return { stream, input, scale: channelScale(store.gather(column, rows)) };
     });

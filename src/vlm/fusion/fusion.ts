@@ -35,6 +35,8 @@ export interface FusionContext {
 export interface Fusion {
   /** The streams that it takes, in this order. */
   readonly encoders: readonly string[];
+  /** Of streams whose numbers are taken from another's, and so must share its scale: that other one. */
+  readonly scaledAs?: Readonly<Record<string, string>>;
   /**
    * What comes out.
    * @throws misuse FUSION when the streams do not fit

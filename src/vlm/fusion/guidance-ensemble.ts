@@ -34,6 +34,7 @@ export const guidanceEnsemble = fusion(schema, (config) => {
   const { guidances, question } = config;
   return {
     encoders: [config.unconditional, config.conditional, ...(question === undefined ? [] : [question])],
+    scaledAs: { [config.conditional]: config.unconditional },
     shape([unconditional, conditional, asked]) {
       const width = commonWidth([unconditional!, conditional!], "guidance-ensemble");
       const { grid, tokens } = unconditional!;

@@ -20,6 +20,8 @@ export type FusionConfig = z.output<typeof fusionSchema>;
 export interface FusionProgram {
   /** The encoders that are needed, in the order in which they are first named. */
   readonly encoders: readonly string[];
+  /** Of streams that must keep the scale of another: that other one. */
+  readonly scaledAs: Readonly<Record<string, string>>;
   readonly output: StreamShape;
   /** All parameters, named `fusion.*`. */
   readonly layout: Layout;
@@ -69,6 +71,7 @@ export function planFusion(
   if (idle) throw misuse("FUSION", `No later step takes "${idle.as}".`);
   return {
     encoders: [...used].filter((name) => Object.hasOwn(shapes, name)),
+    scaledAs: Object.assign({}, ...steps.map(({ fusion }) => fusion.scaledAs)),
     output: output!,
     layout: layers.build(),
     fuse: (w, streams, context = {}) => run(steps, w, streams, context),
