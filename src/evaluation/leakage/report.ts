@@ -3,7 +3,16 @@
 import { decodeImage, encodePng, enlarged, resize } from "../../image/index.js";
 import { heatMap } from "../report/charts.js";
 import { estimatesCsv } from "../report/csv.js";
-import { type Cell, escapeHtml, percent, reportPage, type Section, shown, table } from "../report/html.js";
+import {
+  type Cell,
+  differenceCell,
+  escapeHtml,
+  percent,
+  reportPage,
+  type Section,
+  shown,
+  table,
+} from "../report/html.js";
 import { type Curve, lineChart } from "../report/line-chart.js";
 import type { Estimate } from "../statistics.js";
 import {
@@ -148,19 +157,9 @@ function outcomeTable(
 
 const plain = (estimate: Estimate): Cell => ({ html: shown(estimate) });
 
-/** A difference with its sign; bold where its interval leaves zero. */
-function signedWith(format: (value: number) => string, { value, low, high }: Estimate): Cell {
-  const signed = (number: number) => {
-    const size = format(Math.abs(number));
-    return Number(size) === 0 ? size : `${number > 0 ? "+" : "−"}${size}`;
-  };
-  return {
-    html: `${signed(value)}<small>${signed(low)} to ${signed(high)}</small>`,
-    best: low > 0 || high < 0,
-  };
-}
-
-const change = (estimate: Estimate) => signedWith(percent, estimate);
+/** Bold where its interval leaves zero. */
+const change = (estimate: Estimate, format?: (size: number) => string): Cell =>
+  differenceCell(estimate, estimate.low > 0 || estimate.high < 0, format);
 const ifTold =
   (pick: (outcome: LeakageOutcome) => Cell) =>
   (outcome: LeakageOutcome): Cell | string =>
@@ -215,19 +214,18 @@ function likelihoodSection(findings: readonly LeakageFindings[]): Section {
   const bounded = ({ value, low, high }: Estimate): Cell => ({
     html: `${nats(value)}<small>${nats(low)} to ${nats(high)}</small>`,
   });
-  const gained = (estimate: Estimate) => signedWith(nats, estimate);
   return {
     title: "How likely the prompt is as an answer",
     body: `<p>Mean natural logarithm of the probability that the language model gives to each token of a caption, as the answer to the picture seen so. A prompt that leaks is likelier once it was told.</p>
 <h3>The picture’s own caption</h3>
 ${outcomeTable(findings, "truth", [
   ["a token", ({ scores }) => bounded(scores.likelihood)],
-  ["more than told nothing", ifTold(({ gain }) => gained(gain.likelihood))],
+  ["more than told nothing", ifTold(({ gain }) => change(gain.likelihood, nats))],
 ])}
 <h3>The other caption</h3>
 ${outcomeTable(findings, "mismatched", [
   ["a token", ({ scores }) => bounded(scores.otherLikelihood)],
-  ["more than told nothing", ifTold(({ gain }) => gained(gain.otherLikelihood))],
+  ["more than told nothing", ifTold(({ gain }) => change(gain.otherLikelihood, nats))],
 ])}`,
   };
 }

@@ -64,16 +64,21 @@ export interface Cell {
   best?: boolean;
 }
 
-/** "+4.2" of 0.042, in points. */
-export const signed = (value: number): string => `${value >= 0 ? "+" : "−"}${percent(Math.abs(value))}`;
+/** "+4.2" of 0.042, in points unless `format` says otherwise; what comes to zero has no sign. */
+export function signed(value: number, format: (size: number) => string = percent): string {
+  const size = format(Math.abs(value));
+  return Number(size) === 0 ? size : `${value > 0 ? "+" : "−"}${size}`;
+}
 
-/** A difference in points with its interval; empty where there is none. @param sure prints it bold */
-export function differenceCell(one: Estimate | undefined, sure: boolean): Cell {
+/** A difference with its interval; empty where there is none. @param sure prints it bold */
+export function differenceCell(
+  one: Estimate | undefined,
+  sure: boolean,
+  format: (size: number) => string = percent,
+): Cell {
   if (!one) return { html: "" };
-  return {
-    html: `${signed(one.value)}<small>${signed(one.low)} to ${signed(one.high)}</small>`,
-    best: sure,
-  };
+  const [value, low, high] = [one.value, one.low, one.high].map((number) => signed(number, format));
+  return { html: `${value}<small>${low} to ${high}</small>`, best: sure };
 }
 
 /** A p value. */
