@@ -74,6 +74,17 @@ describe("diffsight probe fusion", () => {
     expect(html).not.toMatch(/NaN|undefined/);
   }, 600_000);
 
+  it("holds normalisations of what encoders give against each other", async () => {
+    const out = path.join(folder, "fusion");
+    const args = ["--fusion", "channel-concat", "--normalisation", "none,whitening", "--seeds", "1", ...few];
+    const { stdout, status, stderr } = await run(["probe", "fusion", "-o", out, "--json", "-q", ...args]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const report = JSON.parse(stdout);
+    const names = report.ways.map(({ name }: { name: string }) => name);
+    expect(names).toEqual(["clip", "sd", "channel-concat-none", "channel-concat-whitening"]);
+    expect(await readFile(path.join(out, "normalisation.html"), "utf8")).toContain("as encoders give them");
+  }, 600_000);
+
   it.each([
     [["--fusion", "sum"], "Allowed are channel-concat, cross-attention,"],
     [["--guidance", "1"], "--guidance 1 is among the others already: choose another."],

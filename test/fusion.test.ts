@@ -20,7 +20,9 @@ import {
   fusions,
   fusionWarnings,
   isStatistic,
+  parseDescription,
   planFusion,
+  planSight,
   type StreamShape,
   whitening,
 } from "../src/vlm/index.js";
@@ -388,6 +390,23 @@ describe("normalisation", () => {
       "fusion.normalisation.sd-u.layer_norm.bias",
       "fusion.normalisation.sd-u.layer_norm.weight",
     ]);
+  });
+
+  it("whitens encoders alone: what is trained before it cannot be measured before training", () => {
+    const steps = fusionSchema.parse([
+      { type: "guidance-ensemble", as: "guided", unconditional: "sd-u", conditional: "sd-c" },
+      { type: "channel-concat", encoders: ["clip", "guided"], normalisation: { guided: "whitening" } },
+    ]);
+    expect(() => planFusion(steps, shapes)).toThrow(/"guided" is made by an earlier step/);
+    const description = parseDescription({
+      encoders: { clip: { kind: "vision", model: "clip", projector: { type: "linear", width: 8 } } },
+      fusion: { type: "none", encoder: "clip", normalisation: "whitening" },
+      projector: "linear",
+      language: { model: "llm" },
+    });
+    expect(() => planSight(description, { clip: shapes.clip! }, 16)).toThrow(
+      /what "clip" gives is changed by its projector/,
+    );
   });
 
   it("refuses to measure what says nothing", () => {

@@ -5,9 +5,20 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Store } from "../src/data/index.js";
 import { example, World } from "../src/diorama/index.js";
-import { parseRecipe, runRecipe } from "../src/training/index.js";
+import { constant, input, linear } from "../src/graph/index.js";
+import { Tensor } from "../src/tensor/index.js";
+import {
+  builtIn,
+  isTraining,
+  parseRecipe,
+  planStages,
+  readWeights,
+  runRecipe,
+} from "../src/training/index.js";
 import { VisionLanguageModel } from "../src/vlm/index.js";
+import { evaluate } from "./reference/evaluate.js";
 
 const model = fileURLToPath(new URL("../assets/micro/sd", import.meta.url));
 
@@ -134,5 +145,61 @@ describe("a speaker", () => {
     });
     await answer.whole();
     expect(answer.ids).toHaveLength(4);
+  }, 600_000);
+
+  it("measures what whitens on the data, and learns no other numbers in its place", async () => {
+    const speaker = recipe.stages.find(({ name }) => name === "speaker") as { config: { sight: object } };
+    const nothing = { text: "none" };
+    const conditioning = { stage1: nothing, stage2: nothing, inference: nothing };
+    const whitened = {
+      ...speaker,
+      steps: 2,
+      schedule: {},
+      config: {
+        ...speaker.config,
+        sight: {
+          ...speaker.config.sight,
+          encoders: { sd: { kind: "diffusion", model, fit: "squash", conditioning } },
+          fusion: { type: "none", encoder: "sd", normalisation: "whitening" },
+        },
+      },
+    };
+    const stages = recipe.stages.map((stage) => (stage === speaker ? whitened : stage));
+    const parsed = parseRecipe(JSON.stringify({ ...recipe, name: "whitened", stages }));
+    await runRecipe(parsed, { out: folder, threads: 1 });
+    const plan = await planStages(parsed, folder, builtIn);
+    const planned = (name: string) => plan.find(({ stage }) => stage.name === name)!;
+    const taught = planned("speaker");
+    if (!isTraining(taught)) throw new Error("The speaker is trained.");
+    const weights = await readWeights(taught);
+    const key = "fusion.normalisation.sd.whitening";
+    const [weight, bias] = [weights.get(`${key}.weight`)!, weights.get(`${key}.bias`)!];
+    const store = Store.open(planned("sd").folder);
+    const all = store
+      .gather(
+        "features",
+        Array.from({ length: 48 }, (_, row) => row),
+      )
+      .toFloat32();
+    store.close();
+    const rows = 48 * 64;
+    let variance = 0;
+    for (let i = 0; i < 64; i++) {
+      const channel = Array.from({ length: rows }, (_, row) => all[row * 64 + i]!);
+      const mean = channel.reduce((total, x) => total + x, 0) / rows;
+      variance += channel.reduce((total, x) => total + (x - mean) ** 2, 0) / (rows - 1) / 64;
+    }
+    // All pictures were measured: W C Wᵀ is 1 less the shrinkage, a thousandth of the mean variance times W Wᵀ.
+    const white = linear(input("x", [rows, 64]), constant(weight), constant(bias));
+    const { data } = evaluate({ white }, { x: Tensor.f32([rows, 64], all) }).white!;
+    const w = weight.toFloat32();
+    for (let i = 0; i < 64; i++)
+      for (let j = 0; j <= i; j++) {
+        let product = 0;
+        for (let row = 0; row < rows; row++)
+          product += (data[row * 64 + i]! * data[row * 64 + j]!) / (rows - 1);
+        for (let k = 0; k < 64; k++) product += 1e-3 * variance * w[i * 64 + k]! * w[j * 64 + k]!;
+        expect(Math.abs(product - Number(i === j))).toBeLessThan(2e-3);
+      }
   }, 600_000);
 });

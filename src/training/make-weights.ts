@@ -1,6 +1,6 @@
 /** @file A stage of training: weights to begin with, the loop, the result's files. */
 
-import { Store } from "../data/index.js";
+import { Store, type Stores } from "../data/index.js";
 import { formatDims, misuse, type Tensor } from "../tensor/index.js";
 import { type Checkpoint, openCheckpoint } from "../weights/index.js";
 import { randomAt } from "./order.js";
@@ -36,11 +36,15 @@ export interface Beginning {
   base: Checkpoint | undefined;
 }
 
-/** Random weights, and in their places those of other stages and of files. @throws DiffsightError INIT */
+/** Random weights, and in their places what is measured, and those of other stages and of files. @throws DiffsightError INIT */
 export async function beginningOf(planned: PlannedTraining): Promise<Beginning> {
   const { task, config, settings, stage, needs } = planned;
   const base = await task.base?.(config);
   const initial = new Map(task.initial(config, randomAt("initial", settings.seed)));
+  if (task.measured) {
+    const found = await withData(planned, (data) => task.measured!({ config, data, seed: settings.seed }));
+    for (const [key, tensor] of found) initial.set(key, tensor);
+  }
   for (const one of stage.init) {
     if ("file" in one) {
       const file = await openCheckpoint(one.file);
@@ -95,13 +99,22 @@ function takeOver(
 export async function countedSettings(planned: PlannedTraining): Promise<Settings> {
   const { task, config, settings } = planned;
   if (typeof settings.steps === "number") return resolveSteps(settings, 0);
-  const folders = Object.entries(dataFolders(planned));
-  const stores = folders.map(([role, folder]) => [role, Store.open(folder)] as const);
-  try {
-    const data = Object.fromEntries(stores);
+  return withData(planned, async (data) => {
     const examples = await task.open({ config, data, seed: settings.seed });
     await examples.release?.();
     return resolveSteps(settings, examples.train);
+  });
+}
+
+/** Does something with the stage's data, and closes them. */
+async function withData<Result>(
+  planned: PlannedTraining,
+  use: (data: Stores) => Promise<Result>,
+): Promise<Result> {
+  const folders = Object.entries(dataFolders(planned));
+  const stores = folders.map(([role, folder]) => [role, Store.open(folder)] as const);
+  try {
+    return await use(Object.fromEntries(stores));
   } finally {
     for (const [, store] of stores) store.close();
   }

@@ -17,7 +17,7 @@ function mix(...numbers: readonly number[]): number {
 }
 
 /** What a generator is for, so that no two uses draw the same numbers. */
-const purposes = ["initial", "order", "train", "validation", "dropout"] as const;
+const purposes = ["initial", "order", "train", "validation", "dropout", "measured"] as const;
 
 /** The generator of one purpose at one place. */
 export function randomAt(

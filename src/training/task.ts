@@ -133,6 +133,8 @@ export interface Task<Config = unknown> {
   /** Random weights of the checkpoint besides `base`, f32; also for what is later taken from another stage. */
   initial(config: Config, random: TorchGenerator): Weights;
   graph(request: GraphRequest<Config>): TrainingGraph;
+  /** Of the random weights, those that are measured on the data instead, before what comes from other stages. */
+  measured?(request: ExamplesRequest<Config>): Promise<Weights>;
   open(request: ExamplesRequest<Config>): Promise<Examples>;
   /** Examples in one batch of validation. Default: as many as in a part. */
   validationBatch?(config: Config): number | undefined;

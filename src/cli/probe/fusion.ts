@@ -16,17 +16,35 @@ interface FusionFlags extends AmountFlags {
   timestep: number;
   guidance: number;
   fusion?: string[];
+  positions: Positions;
+  normalisation?: Normalisation[];
   json?: boolean;
 }
+
+const everyPositions = ["none", "learned", "alibi"] as const;
+type Positions = (typeof everyPositions)[number];
+
+const normalisations = ["none", "layer-norm", "l2", "whitening"] as const;
+type Normalisation = (typeof normalisations)[number];
 
 type Fusion = NonNullable<ProbePlan["fused"]>[string];
 type FusionStep = Exclude<Fusion, readonly unknown[]>;
 
 /** Ways of joining two ways of seeing, whatever the widths of their tokens. */
-const kinds: Readonly<Record<string, (first: string, second: string) => FusionStep>> = {
+const kinds: Readonly<Record<string, (first: string, second: string, positions: Positions) => FusionStep>> = {
   "channel-concat": (first, second) => ({ type: "channel-concat", encoders: [first, second] }),
-  "cross-attention": (queries, context) => ({ type: "cross-attention", queries, context }),
-  "gated-cross-attention": (queries, context) => ({ type: "gated-cross-attention", queries, context }),
+  "cross-attention": (queries, context, positions) => ({
+    type: "cross-attention",
+    queries,
+    context,
+    positions,
+  }),
+  "gated-cross-attention": (queries, context, positions) => ({
+    type: "gated-cross-attention",
+    queries,
+    context,
+    positions,
+  }),
   pyramid: (first, second) => ({ type: "pyramid", encoders: [first, second] }),
   transformer: (first, second) => ({ type: "transformer", encoders: [first, second] }),
 };
@@ -54,6 +72,17 @@ export function define(command: Command, shell: Shell): void {
       "--fusion <type>",
       `${Object.keys(kinds).join(", ")}; repeatable (default: ${usual.join(", ")})`,
       list(oneOf(Object.keys(kinds))),
+    )
+    .option(
+      "--positions <kind>",
+      `how cross-attention knows which places belong together: ${everyPositions.join(", ")}`,
+      oneOf([...everyPositions]),
+      "alibi",
+    )
+    .option(
+      "--normalisation <kind>",
+      `how features, as encoders give them, are brought to one scale before they are joined: ${normalisations.join(", ")}; repeatable (default: every channel has mean 0 and deviation 1)`,
+      list(oneOf([...normalisations])),
     );
   amountFlags(command, { seeds: 3 });
   threadsFlag(command);
@@ -62,18 +91,49 @@ export function define(command: Command, shell: Shell): void {
     command,
     ["probe fusion", "the usual fusions on the embedded models"],
     ["probe fusion --fusion pyramid,transformer --guidance 1.5 --tuning", "others, while you choose"],
+    ["probe fusion --normalisation none,layer-norm,l2,whitening --tuning", "how to bring them to one scale"],
   );
   command.action((flags: FusionFlags) => fusion(flags, shell));
 }
+
+const rawNote =
+  "Fusions get features as encoders give them; clip and sd alone have every channel at mean 0 and deviation 1.";
 
 interface FusionPlan {
   plan: ProbePlan;
   contrasts: NonNullable<ReportOptions["contrasts"]>;
 }
 
+/** Each fusion with each normalisation, of features as encoders give them; diffusion is told nothing. */
+function normalisedPlan(flags: FusionFlags, wanted: readonly Normalisation[]): FusionPlan {
+  const { model, clip, tap, timestep, positions } = flags;
+  const types = flags.fusion ?? ["channel-concat", "cross-attention"];
+  const fused = types.flatMap((type) =>
+    wanted.map(
+      (normalisation) =>
+        [`${type}-${normalisation}`, { ...kinds[type]!("clip", "sd", positions), normalisation }] as const,
+    ),
+  );
+  const names = fused.map(([name]) => name);
+  const plan: ProbePlan = {
+    ...amountsOf(flags),
+    raw: true,
+    features: {
+      clip: { encoder: "clip", model: clip },
+      sd: { encoder: "diffusion", model, taps: [tap], timesteps: [timestep] },
+    },
+    fused: Object.fromEntries(fused),
+  };
+  const first = names.filter((name) => name.endsWith(`-${wanted[0]}`));
+  const contrasts = types.flatMap((type, i) =>
+    wanted.slice(1).map((kind): [string, string] => [`${type}-${kind}`, first[i]!]),
+  );
+  return { plan, contrasts };
+}
+
 /** The ways of seeing, what joins them, and what is held against what. */
 function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
-  const { model, clip, tap, timestep, guidance } = flags;
+  const { model, clip, tap, timestep, guidance, positions } = flags;
   const encoder = "diffusion" as const;
   const diffusion = { encoder, model, taps: [tap], timesteps: [timestep] };
   const types = flags.fusion ?? usual;
@@ -84,8 +144,8 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
   };
   const strongly = guided([guidance], false);
   const joined = types.flatMap((type): [string, Fusion][] => [
-    [`${type}-s0`, kinds[type]!("clip", "sd")],
-    [type, [{ ...strongly, as: "told" }, kinds[type]!("clip", "told")]],
+    [`${type}-s0`, kinds[type]!("clip", "sd", positions)],
+    [type, [{ ...strongly, as: "told" }, kinds[type]!("clip", "told", positions)]],
   ]);
   const plan: ProbePlan = {
     ...amountsOf(flags),
@@ -97,11 +157,11 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
     },
     fused: {
       "sd-told": strongly,
-      ...(control !== undefined && { "two-clips": kinds["channel-concat"]!("clip", "control") }),
+      ...(control !== undefined && { "two-clips": kinds["channel-concat"]!("clip", "control", positions) }),
       ...Object.fromEntries(joined),
       ensemble: [
         { ...guided([0, 1, guidance], true), as: "told" },
-        kinds["cross-attention"]!("clip", "told"),
+        kinds["cross-attention"]!("clip", "told", positions),
       ],
     },
   };
@@ -126,17 +186,21 @@ async function fusion(flags: FusionFlags, shell: Shell): Promise<void> {
   const { embeddedModels } = await import("../../weights/index.js");
   const own = "embedded:control";
   const control = flags.control ?? (embeddedModels().includes(own) ? own : undefined);
-  const { plan, contrasts } = planOf(flags, control);
+  const { plan, contrasts } = flags.normalisation
+    ? normalisedPlan(flags, flags.normalisation)
+    : planOf(flags, control);
   const findings = await runHeads(plan, clip, flags, shell);
   const { probeReport } = await import("../../evaluation/index.js");
   const report = probeReport(findings, {
     title: "CLIP and diffusion, joined",
     contrasts,
     tuning: flags.tuning ?? false,
-    notes: [
-      "Where several ways are joined, what joins them is trained with the head.",
-      `Diffusion is read at ${tap}, t = ${timestep}: sd is told nothing, sd-s1 the question with s = 1, sd-told with s = ${guidance}; so are fusions, but those that end in s0. The ensemble weighs s = 0, 1 and ${guidance} by what it learns.`,
-    ],
+    notes: flags.normalisation
+      ? [`Diffusion is read at ${tap}, t = ${timestep}, and told nothing.`, rawNote]
+      : [
+          "Where several ways are joined, what joins them is trained with the head.",
+          `Diffusion is read at ${tap}, t = ${timestep}: sd is told nothing, sd-s1 the question with s = 1, sd-told with s = ${guidance}; so are fusions, but those that end in s0. The ensemble weighs s = 0, 1 and ${guidance} by what it learns.`,
+        ],
   });
-  await publish(report, "fusion", flags, shell);
+  await publish(report, flags.normalisation ? "normalisation" : "fusion", flags, shell);
 }

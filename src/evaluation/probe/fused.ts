@@ -13,6 +13,11 @@ export const fusedSchema = z.strictObject({
   streams: z.record(z.string(), z.strictObject({ tokens: size, channels: size })),
   /** As in diffsight.json; encoders are ways of seeing. */
   fusion: fusionSchema,
+  /**
+   * Whether features are as encoders give them, as a language model's fusion gets them. Default: every channel is brought
+   * to mean 0 and deviation 1 first.
+   */
+  raw: z.boolean().optional(),
 });
 
 export type FusedConfig = z.infer<typeof fusedSchema>;

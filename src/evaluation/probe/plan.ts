@@ -64,6 +64,11 @@ export interface ProbePlan {
   settings?: Partial<Settings>;
   /** Fusions by name, each of ways of seeing that have one tap at one timestep: what joins them is trained with the head. */
   fused?: Readonly<Record<string, z.input<typeof fusionSchema>>>;
+  /**
+   * Fusions get features as encoders give them, which is what a language model's get. Default: every channel has mean 0
+   * and deviation 1.
+   */
+  raw?: boolean;
   /** Heads of each way, of seeds 0, 1, ...: how much training by chance makes of it. */
   seeds?: number;
 }
@@ -161,7 +166,7 @@ type Columns = Store["columns"];
 
 /** A head for each way, column and seed, and for each fusion and seed, once the columns are known. */
 function heads(
-  { features, fused = {}, seeds = 1 }: ProbePlan,
+  { features, fused = {}, raw = false, seeds = 1 }: ProbePlan,
   columns: (features: string) => Columns,
 ): Head[] {
   const seeded = (head: Omit<Head, "seed" | "stage">, i: number) =>
@@ -175,7 +180,7 @@ function heads(
   );
   const joined = Object.entries(fused).flatMap(([name, fusion]) => {
     if (name in features) throw misuse("PROBE", `Two ways of seeing are called "${name}".`);
-    const config = fusedConfig(name, fusion, features, columns);
+    const config = { ...fusedConfig(name, fusion, features, columns), ...(raw && { raw }) };
     return seeded({ features: name, column: featureColumn, fused: config }, 0);
   });
   return [...single, ...joined];

@@ -6,6 +6,7 @@ import { crossEntropy, input, mean, reshape } from "../../graph/index.js";
 import { initialise } from "../../models/index.js";
 import { formatDims, misuse, Tensor } from "../../tensor/index.js";
 import { defineTask } from "../../training/index.js";
+import { isStatistic, picturesToWhiten, whiteningOf } from "../../vlm/index.js";
 import { fusedProgram } from "./fused.js";
 import {
   bagOfWords,
@@ -29,7 +30,7 @@ const scaleRows = 512;
 export class Reader {
   readonly #words: ReadonlyMap<string, number>;
   /** By stream, with the name of its input. */
-  readonly #streams: { stream: string; input: string; scale: ChannelScale }[];
+  readonly #streams: { stream: string; input: string; scale: ChannelScale | undefined }[];
 
   /** @param reference stores by stream, whose first rows say how large the features are: those of training */
   constructor(
@@ -40,6 +41,7 @@ export class Reader {
     this.#words = wordIndex(words);
     const scaledAs = fused ? fusedProgram(fused).scaledAs : {};
     this.#streams = streamsOf(config).map(({ stream, input }) => {
+      if (fused?.raw) return { stream, input, scale: undefined };
       const store = reference[scaledAs[stream] ?? stream]!;
       const rows = Array.from({ length: Math.min(scaleRows, store.rows) }, (_, i) => i);
       return { stream, input, scale: channelScale(store.gather(column, rows)) };
@@ -48,8 +50,10 @@ export class Reader {
 
   read(sources: Sources, chosen: readonly number[]): Record<string, Tensor> {
     const inputs = this.texts(sources.items, chosen);
-    for (const { stream, input, scale } of this.#streams)
-      inputs[input] = standardised(sources.features(stream, this.config.column, chosen), scale);
+    for (const { stream, input, scale } of this.#streams) {
+      const features = sources.features(stream, this.config.column, chosen);
+      inputs[input] = scale ? standardised(features, scale) : features.to("f32");
+    }
     return inputs;
   }
 
@@ -111,6 +115,26 @@ export const task = defineTask<HeadConfig>({
     const loss = reshape(mean(crossEntropy(logits, inputs.answers), 0), []);
     return { inputs, loss, metrics: {} };
   },
+
+  async measured({ config, data }) {
+    const { fused } = config;
+    const whitened = fused ? fusedProgram(fused).whitened : [];
+    if (whitened.length === 0) return new Map();
+    const stores = storesOf(data, config, "train");
+    const sources = new Sources(stores);
+    const { length } = sources.items.questions;
+    const pictures = whitened.map(({ encoder }) => {
+      const { tokens, channels } = fused!.streams[encoder]!;
+      return picturesToWhiten({ tokens, width: channels });
+    });
+    const count = Math.min(length, Math.max(...pictures));
+    const chosen = Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
+    const inputs = new Reader(config, stores).read(sources, chosen);
+    const seen = whitened.map(({ encoder }) => [encoder, inputs[`stream.${encoder}`]!] as const);
+    return whiteningOf(whitened, Object.fromEntries(seen));
+  },
+
+  rule: (key) => (isStatistic(key) ? { decay: false, scale: 0 } : {}),
 
   async open({ config, data }) {
     const [train, validation] = (["train", "validation"] as const).map((split) =>

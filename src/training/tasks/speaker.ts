@@ -14,8 +14,16 @@ import {
   readLanguageConfig,
   rotaryTables,
 } from "../../models/index.js";
-import { fusionWarnings, isStatistic, parseDescription, splice } from "../../vlm/index.js";
+import {
+  fusionWarnings,
+  isStatistic,
+  parseDescription,
+  picturesToWhiten,
+  splice,
+  whiteningOf,
+} from "../../vlm/index.js";
 import { languageLoss } from "../losses.js";
+import { randomAt } from "../order.js";
 import { adapted, adapterLayout, isAdapter } from "../speaker/adapter.js";
 import { openExamples } from "../speaker/batches.js";
 import { readModels, rowsOf, type SpeakerTraining, seeingOf, speakerConfig } from "../speaker/config.js";
@@ -91,6 +99,24 @@ export const task = defineTask<SpeakerTraining>({
   },
 
   graph,
+
+  async measured({ config, data, seed }) {
+    const whitened = seeingOf(config)?.plan.whitened ?? [];
+    if (whitened.length === 0) return new Map();
+    const examples = await openExamples(config, data);
+    try {
+      // As training sees them, texts and dropout included.
+      const wanted = Math.max(...whitened.map(({ encoder }) => picturesToWhiten(config.streams[encoder]!)));
+      const count = Math.min(wanted, examples.train);
+      const rows = Array.from({ length: count }, (_, i) => Math.floor((i * examples.train) / count));
+      const random = randomAt("measured", seed);
+      const feeds = await examples.batch({ split: "train", step: 0, part: 0, rows, random, warn() {} });
+      const seen = whitened.map(({ encoder }) => [encoder, feeds[`see.${encoder}`]!] as const);
+      return whiteningOf(whitened, Object.fromEntries(seen));
+    } finally {
+      await examples.release?.();
+    }
+  },
 
   validationBatch: ({ network }) => (network ? 32 : undefined),
 

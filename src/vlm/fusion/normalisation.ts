@@ -91,6 +91,38 @@ export function whitening(rows: Tensor, { shrinkage = 1e-3 } = {}): { weight: Te
   };
 }
 
+/** Pictures whose tokens tell enough of so many channels. */
+export const picturesToWhiten = ({ tokens, width }: { tokens: number; width: number }): number =>
+  Math.max(16, Math.ceil(Math.max(4096, 4 * width) / tokens));
+
+/**
+ * What whitened encoders need before training, by key.
+ * @param whitened as a `FusionProgram` names them
+ * @param features each encoder's tokens of some pictures [N, tokens, C]; tokens of zeros, where there is no picture, do not count
+ * @throws misuse STATISTICS
+ */
+export function whiteningOf(
+  whitened: readonly { encoder: string; key: string }[],
+  features: Readonly<Record<string, Tensor>>,
+): Map<string, Tensor> {
+  const statistics = new Map<string, Tensor>();
+  for (const { encoder, key } of whitened) {
+    const tokens = features[encoder]!;
+    const channels = tokens.dims.at(-1)!;
+    const all = tokens.toFloat32();
+    const rows = Array.from({ length: all.length / channels }, (_, i) =>
+      all.subarray(i * channels, (i + 1) * channels),
+    ).filter((row) => row.some((number) => number !== 0));
+    const kept = new Float32Array(rows.length * channels);
+    rows.forEach((row, i) => {
+      kept.set(row, i * channels);
+    });
+    const { weight, bias } = whitening(Tensor.f32([rows.length, channels], kept));
+    statistics.set(`${key}.weight`, weight).set(`${key}.bias`, bias);
+  }
+  return statistics;
+}
+
 function moments(data: Float32Array, count: number, channels: number) {
   const mean = new Float64Array(channels);
   for (let i = 0; i < data.length; i++) mean[i % channels]! += data[i]! / count;

@@ -22,6 +22,8 @@ export interface FusionProgram {
   readonly encoders: readonly string[];
   /** Of streams that must keep the scale of another: that other one. */
   readonly scaledAs: Readonly<Record<string, string>>;
+  /** Encoders whose tokens are whitened, with the key of the statistics: `whiteningOf` measures them before training. */
+  readonly whitened: readonly { encoder: string; key: string }[];
   readonly output: StreamShape;
   /** All parameters, named `fusion.*`. */
   readonly layout: Layout;
@@ -71,11 +73,27 @@ export function planFusion(
   if (idle) throw misuse("FUSION", `No later step takes "${idle.as}".`);
   return {
     encoders: [...used].filter((name) => Object.hasOwn(shapes, name)),
+    whitened: steps.flatMap((step) => whitenedBy(step, shapes)),
     scaledAs: Object.assign({}, ...steps.map(({ fusion }) => fusion.scaledAs)),
     output: output!,
     layout: layers.build(),
     fuse: (w, streams, context = {}) => run(steps, w, streams, context),
   };
+}
+
+/** @throws misuse FUSION where there is nothing to measure before training */
+function whitenedBy(
+  { inputs, key, normalisation }: PlannedStep,
+  shapes: Readonly<Record<string, StreamShape>>,
+) {
+  const names = inputs.map(({ name }) => name).filter((name) => normalisation(name) === "whitening");
+  const made = names.find((name) => !Object.hasOwn(shapes, name));
+  if (made !== undefined)
+    throw misuse(
+      "FUSION",
+      `Whitening is measured on an encoder's tokens; "${made}" is made by an earlier step.`,
+    );
+  return names.map((encoder) => ({ encoder, key: `${key}.normalisation.${encoder}.whitening` }));
 }
 
 function planStep(

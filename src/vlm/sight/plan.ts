@@ -2,9 +2,10 @@
 
 import type { Value } from "../../graph/index.js";
 import type { Layout } from "../../models/index.js";
+import { misuse } from "../../tensor/index.js";
 import type { Scope } from "../../weights/index.js";
 import type { VlmDescription } from "../description.js";
-import { type FusionContext, planFusion, type StreamShape } from "../fusion/index.js";
+import { type FusionContext, type FusionProgram, planFusion, type StreamShape } from "../fusion/index.js";
 import { type ProjectorConfig, projector, projectorLayout } from "../projector.js";
 
 export interface SightPlan {
@@ -12,6 +13,7 @@ export interface SightPlan {
   readonly tokens: number;
   /** All trained tensors: `encoders.<name>.projector.*`, `fusion.*`, `model.mm_projector.*`. */
   readonly layout: Layout;
+  readonly whitened: FusionProgram["whitened"];
   /**
    * @param streams each encoder's tokens [B, tokens, width]
    * @returns [B, tokens, the language model's width]
@@ -46,10 +48,17 @@ export function planSight(
     return [name, { ...shape, width: config.to }];
   });
   const fused = planFusion(fusion, Object.fromEntries(projected));
+  const trained = fused.whitened.find(({ encoder }) => own.has(encoder));
+  if (trained)
+    throw misuse(
+      "FUSION",
+      `Whitening is measured before training; what "${trained.encoder}" gives is changed by its projector, which is trained.`,
+    );
   const last: ProjectorConfig = { type, from: fused.output.width, to: width };
   const layouts = [...own].map(([name, config]) => projectorLayout(`encoders.${name}.projector`, config));
   return {
     tokens: fused.output.tokens,
+    whitened: fused.whitened,
     layout: [...layouts.flat(), ...fused.layout, ...projectorLayout(projectorKey, last)],
     rows(w, streams, context) {
       const given = Object.entries(streams).map(([name, tokens]): [string, Value] => {
