@@ -1,7 +1,7 @@
 /** @file Attention of one encoder's tokens to another's: what several fusions are built from. */
 
 import { z } from "zod";
-import { add, attention, constant, mul, type Value } from "../../graph/index.js";
+import { add, attention, constant, mul, reshape, type Value } from "../../graph/index.js";
 import { type LayoutBuilder, linear } from "../../models/index.js";
 import { misuse, Tensor } from "../../tensor/index.js";
 import type { Scope } from "../../weights/index.js";
@@ -27,10 +27,7 @@ export interface AttentionShape {
   positions?: Positions | undefined;
 }
 
-type Positions =
-  | { kind: "learned"; tokens: number }
-  /** How far each key lies from each query, in sides of the picture: [1, 1, Q, K] */
-  | { kind: "alibi"; distances: Tensor };
+type Positions = { kind: "learned"; tokens: number } | { kind: "alibi"; distances: Tensor };
 
 /** x [B, Q, queries], context [B, K, context] -> [B, Q, queries] */
 export function attend(
@@ -45,7 +42,7 @@ export function attend(
   const v = linear(context, w.at("v_proj"));
   const near = positions?.kind === "alibi" && {
     bias: mul(
-      mul(w.parameter("slopes", [heads, 1, 1]), constant(slopes(heads))),
+      reshape(mul(w.parameter("slopes", [heads]), constant(firstSlopes(heads))), [heads, 1, 1]),
       constant(positions.distances),
     ),
   };
@@ -61,16 +58,16 @@ export function attentionLayout(layers: LayoutBuilder, key: string, shape: Atten
   if (positions?.kind === "learned")
     layers.add(`${key}.positions`, [positions.tokens, width], "weight", { kind: "normal", std: 0.02 });
   if (positions?.kind === "alibi")
-    layers.add(`${key}.slopes`, [heads, 1, 1], "scale", { kind: "constant", value: 1 });
+    layers.add(`${key}.slopes`, [heads], "scale", { kind: "constant", value: 1 });
 }
 
-/** What heads begin with, a side of the picture: from a window of a thirtieth of it to nearly all. [heads, 1, 1] */
-function slopes(heads: number): Tensor {
+/** What heads begin with, a side of the picture: from a window of a thirtieth of it to nearly all. [heads] */
+function firstSlopes(heads: number): Tensor {
   const values = Array.from({ length: heads }, (_, head) => -32 * 64 ** (-head / heads));
-  return Tensor.f32([heads, 1, 1], Float32Array.from(values));
+  return Tensor.f32([heads], Float32Array.from(values));
 }
 
-/** A class token, which lies nowhere, is as near to all as can be. */
+/** In sides of the picture, [1, 1, Q, K]. A class token, which lies nowhere, is as near to all as can be. */
 function distancesOf(type: string, queries: NamedShape, context: NamedShape): Tensor {
   const [from, to] = [queries, context].map(({ grid, name, tokens }) => {
     if (!grid)
@@ -101,11 +98,13 @@ export function attentionShape(
 ): AttentionShape {
   const { heads, positions: kind, width = queries.width } = config;
   checkHeads(width, heads, type);
-  const positions: Positions | undefined =
-    kind === "learned"
-      ? { kind, tokens: context.tokens }
-      : kind === "alibi"
-        ? { kind, distances: distancesOf(type, queries, context) }
-        : undefined;
-  return { queries: queries.width, context: context.width, width, heads, positions };
+  const shape = { queries: queries.width, context: context.width, width, heads };
+  switch (kind) {
+    case "none":
+      return shape;
+    case "learned":
+      return { ...shape, positions: { kind, tokens: context.tokens } };
+    case "alibi":
+      return { ...shape, positions: { kind, distances: distancesOf(type, queries, context) } };
+  }
 }
