@@ -194,7 +194,7 @@ function pathsOf(value: unknown): (string | number)[][] {
   return [[], ...inner.flatMap(([key, one]) => pathsOf(one).map((rest) => [key, ...rest]))];
 }
 
-it("its published form is the one that is checked (npx tsx scripts/write-schema.ts writes it)", () => {
+it("its published form is the one that is checked (node --conditions=source --import tsx scripts/write-schema.ts writes it)", () => {
   const file = new URL("../docs/diffsight.schema.json", import.meta.url);
   expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(JSON.parse(JSON.stringify(descriptionJsonSchema())));
 });
