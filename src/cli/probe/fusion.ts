@@ -114,7 +114,6 @@ function normalisedPlan(flags: FusionFlags, wanted: readonly Normalisation[]): F
         [`${type}-${normalisation}`, { ...kinds[type]!("clip", "sd", positions), normalisation }] as const,
     ),
   );
-  const names = fused.map(([name]) => name);
   const plan: ProbePlan = {
     ...amountsOf(flags),
     raw: true,
@@ -124,9 +123,8 @@ function normalisedPlan(flags: FusionFlags, wanted: readonly Normalisation[]): F
     },
     fused: Object.fromEntries(fused),
   };
-  const first = names.filter((name) => name.endsWith(`-${wanted[0]}`));
-  const contrasts = types.flatMap((type, i) =>
-    wanted.slice(1).map((kind): [string, string] => [`${type}-${kind}`, first[i]!]),
+  const contrasts = types.flatMap((type) =>
+    wanted.slice(1).map((kind): [string, string] => [`${type}-${kind}`, `${type}-${wanted[0]}`]),
   );
   return { plan, contrasts };
 }

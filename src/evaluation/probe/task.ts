@@ -122,13 +122,11 @@ export const task = defineTask<HeadConfig>({
     if (whitened.length === 0) return new Map();
     const stores = storesOf(data, config, "train");
     const sources = new Sources(stores);
-    const { length } = sources.items.questions;
-    const pictures = whitened.map(({ encoder }) => {
+    const streams = whitened.map(({ encoder }) => {
       const { tokens, channels } = fused!.streams[encoder]!;
-      return picturesToWhiten({ tokens, width: channels });
+      return { tokens, width: channels };
     });
-    const count = Math.min(length, Math.max(...pictures));
-    const chosen = Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
+    const chosen = picturesToWhiten(streams, sources.items.questions.length);
     const inputs = new Reader(config, stores).read(sources, chosen);
     const seen = whitened.map(({ encoder }) => [encoder, inputs[`stream.${encoder}`]!] as const);
     return whiteningOf(whitened, Object.fromEntries(seen));

@@ -106,9 +106,8 @@ export const task = defineTask<SpeakerTraining>({
     const examples = await openExamples(config, data);
     try {
       // As training sees them, texts and dropout included.
-      const wanted = Math.max(...whitened.map(({ encoder }) => picturesToWhiten(config.streams[encoder]!)));
-      const count = Math.min(wanted, examples.train);
-      const rows = Array.from({ length: count }, (_, i) => Math.floor((i * examples.train) / count));
+      const streams = whitened.map(({ encoder }) => config.streams[encoder]!);
+      const rows = picturesToWhiten(streams, examples.train);
       const random = randomAt("measured", seed);
       const feeds = await examples.batch({ split: "train", step: 0, part: 0, rows, random, warn() {} });
       const seen = whitened.map(({ encoder }) => [encoder, feeds[`see.${encoder}`]!] as const);

@@ -91,9 +91,17 @@ export function whitening(rows: Tensor, { shrinkage = 1e-3 } = {}): { weight: Te
   };
 }
 
-/** Pictures whose tokens tell enough of so many channels. */
-export const picturesToWhiten = ({ tokens, width }: { tokens: number; width: number }): number =>
-  Math.max(16, Math.ceil(Math.max(4096, 4 * width) / tokens));
+/** Which of the pictures, evenly spread, tell enough of all these encoders' channels. */
+export function picturesToWhiten(
+  encoders: readonly { tokens: number; width: number }[],
+  pictures: number,
+): number[] {
+  const wanted = encoders.map(({ tokens, width }) =>
+    Math.max(16, Math.ceil(Math.max(4096, 4 * width) / tokens)),
+  );
+  const count = Math.min(Math.max(...wanted), pictures);
+  return Array.from({ length: count }, (_, i) => Math.floor((i * pictures) / count));
+}
 
 /**
  * What whitened encoders need before training, by key.
