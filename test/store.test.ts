@@ -154,3 +154,11 @@ it("a model has one address, whatever names it", async () => {
   expect(await hashFolder("embedded:sd")).toBe(await hashFolder(modelPath("embedded:sd")));
   expect(await hashFolder("embedded:sd")).not.toBe(await hashFolder("embedded:clip"));
 });
+
+it("a part of a model that comes along has a name of its own; there is nothing outside of them", () => {
+  expect(readFileSync(path.join(modelPath("embedded:vlm/llm"), "config.json"), "utf8")).toContain(
+    "LlamaForCausalLM",
+  );
+  for (const name of ["vlm/nothing", "vlm/../sd", "..", "../micro/sd", ""])
+    expect(codeOf(() => modelPath(`embedded:${name}`))).toBe("MODEL_MISSING");
+});

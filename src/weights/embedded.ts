@@ -6,7 +6,7 @@ const prefix = "embedded:";
 
 /**
  * The folder of one of the package's own models.
- * @param reference `embedded:<name>`; anything else is given back as it is
+ * @param reference `embedded:<name>`, or a folder in it, `embedded:vlm/llm`; anything else is given back as it is
  * @throws misuse MODEL_MISSING for a name that the package does not have
  */
 export function modelPath(reference: string): string {

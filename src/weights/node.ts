@@ -1,6 +1,6 @@
 /** @file The weights' host in Node: the file system, and the hub's cache on it. */
 
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,10 +23,12 @@ export const embeddedNames = (): string[] =>
     entry.isDirectory() ? [entry.name] : [],
   );
 
-/** The folder of a model that comes with the package. @throws misuse MODEL_MISSING */
+/** The folder of a model that comes with the package, or of a part of one: "vlm/llm". @throws misuse MODEL_MISSING */
 export function embeddedModel(name: string): string {
   const names = embeddedNames();
-  if (names.includes(name)) return join(embeddedModels, name);
+  const [model, ...part] = name.split("/");
+  const folder = join(embeddedModels, name);
+  if (names.includes(model!) && !part.includes("..") && existsSync(folder)) return folder;
   const there = names.map((one) => `embedded:${one}`).join(", ");
   throw misuse("MODEL_MISSING", `This package has no model "embedded:${name}": there are ${there}.`);
 }
