@@ -6,6 +6,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { expandPlan, openPlan } from "../src/evaluation/index.js";
+import { run } from "./cli.js";
 import { tinyPlan } from "./sweep/tiny.js";
 
 const assets = fileURLToPath(new URL("../assets", import.meta.url));
@@ -207,5 +208,11 @@ describe("a plan of the package", () => {
     const runs = expandPlan(opened);
     expect(new Set(runs.map(({ seed }) => seed)).size).toBeGreaterThanOrEqual(3);
     expect(file).toBe(`${opened.plan.name}.json`);
+  });
+
+  it("is found by its name beside a folder of that name", async () => {
+    mkdirSync(path.join(folder, "sweep-fusion"));
+    const { status, stderr } = await run(["sweep", "sweep-fusion", "--only", "x"], { cwd: folder });
+    expect([status, stderr]).toEqual([2, expect.stringContaining('No variant is called "x"')]);
   });
 });

@@ -1,6 +1,6 @@
 /** @file What verbs that run recipes share: where recipes are, how many threads, and what an interruption leaves. */
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,10 +9,11 @@ import type { Shell } from "./shell.js";
 
 const folder = fileURLToPath(new URL("../../recipes", import.meta.url));
 
-/** A path as it is; the name of a recipe or plan that comes along as its path. */
+/** A path as it is; the name of a recipe or plan that comes along as its path, folders of that name or not. */
 export function recipePath(name: string): string {
   const own = join(folder, `${name}.json`);
-  const isNamed = !existsSync(name) && extname(name) === "" && basename(name) === name && existsSync(own);
+  const isFile = statSync(name, { throwIfNoEntry: false })?.isFile() ?? false;
+  const isNamed = !isFile && extname(name) === "" && basename(name) === name && existsSync(own);
   return isNamed ? own : name;
 }
 
