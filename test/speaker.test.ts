@@ -17,8 +17,6 @@ import {
   readWeights,
   runRecipe,
 } from "../src/training/index.js";
-import { openExamples } from "../src/training/speaker/batches.js";
-import { speakerConfig } from "../src/training/speaker/config.js";
 import { VisionLanguageModel } from "../src/vlm/index.js";
 import { evaluate } from "./reference/evaluate.js";
 
@@ -147,34 +145,6 @@ describe("a speaker", () => {
     });
     await answer.whole();
     expect(answer.ids).toHaveLength(4);
-  }, 600_000);
-
-  it("comes more often to scenes of which what weighs more is asked, in training alone", async () => {
-    const parsed = parseRecipe(JSON.stringify({ ...recipe, stages: recipe.stages.slice(0, 1) }));
-    await runRecipe(parsed, { out: folder, threads: 1 });
-    const [scenes] = await planStages(parsed, folder, builtIn);
-    const train = Store.open(scenes!.folder);
-    const made = Array.from({ length: 48 }, (_, row) => {
-      const { questions } = train.line(row) as { questions: { pattern: string }[] };
-      return questions.map(({ pattern }) => pattern);
-    });
-    const has = (pattern: string) => made.filter((own) => own.includes(pattern)).length;
-    const both = made.filter((own) => own.includes("relation") && own.includes("colour")).length;
-    expect(both).toBeGreaterThan(0);
-    const rows = async (more: object) => {
-      const config = speakerConfig.parse({ network, ...more });
-      const examples = await openExamples(config, { train, validation: train });
-      expect(examples.validation).toBe(48);
-      await examples.release?.();
-      return examples.train;
-    };
-    expect(await rows({})).toBe(48);
-    expect(await rows({ weights: { relation: 3 } })).toBe(48 + 2 * has("relation"));
-    expect(await rows({ weights: { relation: 3, colour: 2 } })).toBe(
-      48 + 2 * has("relation") + has("colour") - both,
-    );
-    train.close();
-    expect(() => speakerConfig.parse({ network, weights: { size: 2 } })).toThrow(/weights/);
   }, 600_000);
 
   it("measures what whitens on the data, and learns no other numbers in its place", async () => {

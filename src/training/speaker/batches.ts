@@ -15,7 +15,7 @@ import type { BatchRequest, Examples } from "../task.js";
 import { roles } from "../tasks/pictures.js";
 import { rowsOf, type Seeing, type SpeakerTraining, seeingOf, textLength } from "./config.js";
 import { fixedIds, type Speech, speechOf } from "./language.js";
-import { drawSaid, type Said, templateOf, weightsOf } from "./said.js";
+import { drawSaid, type Said, templateOf } from "./said.js";
 import { openStreams, type Place, type Split, type Stream, type Told } from "./streams.js";
 
 /** One split's rows, those that can be used, and what encoders see of them. */
@@ -43,7 +43,7 @@ export async function openExamples(config: SpeakerTraining, data: Stores): Promi
   const { train } = roles(data, "train");
   const seeing = seeingOf(config);
   const rowsFrom = (split: Split, store: Store): Rows => ({
-    ...usableRows(store, split === "train" ? config : { weights: undefined }),
+    ...usableRows(store),
     store,
     streams: openStreams(config, data, split, store),
   });
@@ -66,17 +66,9 @@ export async function openExamples(config: SpeakerTraining, data: Stores): Promi
   };
 }
 
-function usableRows(store: Store, config: Pick<SpeakerTraining, "weights">): Pick<Rows, "usable" | "words"> {
+function usableRows(store: Store): Pick<Rows, "usable" | "words"> {
   const all = Array.from({ length: store.rows }, (_, row) => row);
-  if (!holdsConversations(store)) {
-    if (!config.weights) return { usable: all, words: undefined };
-    // In an epoch a scene comes as often as the question of it that is asked most.
-    const times = (row: number): number => {
-      const subject = subjectOf(store, row);
-      return subject.kind === "scene" ? Math.max(1, ...weightsOf(subject.line, config)) : 1;
-    };
-    return { usable: all.flatMap((row) => Array<number>(times(row)).fill(row)), words: undefined };
-  }
+  if (!holdsConversations(store)) return { usable: all, words: undefined };
   const words = [...(store.gather(wordsColumn, all).data as Int32Array)];
   const usable = all.filter((row) => words[row] !== 0);
   return { usable, words: usable.map((row) => words[row]!) };

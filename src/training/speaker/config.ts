@@ -3,7 +3,6 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { hashFolder } from "../../data/index.js";
-import { type Pattern, patterns } from "../../diorama/index.js";
 import { readLanguageConfig } from "../../models/index.js";
 import { misuse } from "../../tensor/index.js";
 import {
@@ -64,11 +63,6 @@ export const speakerConfig = z
     claims: share.default(0),
     /** Of scenes: most questions with their answers in one conversation. */
     turns: size.default(1),
-    /**
-     * Of scenes: how many times as often as others a pattern's questions are asked, in scenes and of them. What is seldom
-     * asked among much that is easier may never begin to be learned.
-     */
-    weights: z.partialRecord(z.enum(patterns as readonly [Pattern, ...Pattern[]]), size).optional(),
     /** Of the conditioning's draws. */
     seed: z.number().int().min(0).default(0),
     /** What `readModels` has found. */

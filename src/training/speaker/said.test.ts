@@ -47,26 +47,6 @@ describe("what is said of a scene", () => {
     );
   });
 
-  it("is of a pattern as often as it weighs", () => {
-    const mixed = questions.map((one, i) => ({ ...one, pattern: i < 3 ? "count" : "relation" }));
-    const subject: Subject = { ...scene, line: { ...line, questions: mixed } };
-    const draws = 1000;
-    const asked = (weights: object) => {
-      const config = speakerConfig.parse({ network: {}, weights });
-      const drawn = Array.from({ length: draws }, (_, seed) =>
-        drawSaid(subject, config, true, new TorchGenerator(seed)),
-      );
-      return drawn.filter(({ questions: [question] }) => question === 3).length;
-    };
-    const near = (share: number) => Math.sqrt((share * (1 - share)) / draws) * 4 * draws;
-    for (const [weights, share] of [
-      [{}, 1 / 4],
-      [{ relation: 6 }, 6 / 9],
-      [{ relation: 2, count: 2 }, 1 / 4],
-    ] as const)
-      expect(Math.abs(asked(weights) - share * draws)).toBeLessThan(near(share));
-  });
-
   it("begins with the question that alone would be asked", () => {
     for (let seed = 0; seed < 20; seed++) {
       const [alone, several] = [said(seed, {}), said(seed, { turns: 3 })];

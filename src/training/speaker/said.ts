@@ -38,19 +38,12 @@ export function drawSaid(
   };
 }
 
-/** How often each of a scene's questions is asked beside others. */
-export function weightsOf({ questions }: SceneLine, { weights }: Pick<SpeakerTraining, "weights">): number[] {
-  const known: Readonly<Record<string, number | undefined>> = weights ?? {};
-  return questions.map(({ pattern }) => known[pattern] ?? 1);
-}
-
 function drawAboutScene(
-  line: SceneLine,
-  shares: Pick<SpeakerTraining, "captions" | "options" | "claims" | "turns" | "weights">,
+  { captions, questions }: SceneLine,
+  shares: Pick<SpeakerTraining, "captions" | "options" | "claims" | "turns">,
   withPicture: boolean,
   random: TorchGenerator,
 ): Said {
-  const { captions, questions } = line;
   const [kind, which, ...first] = uniform(random, 4);
   const picture = withPicture ? imageMark : "";
   const pictures = withPicture ? 1 : 0;
@@ -61,7 +54,7 @@ function drawAboutScene(
     ];
     return { turns, template: "plain", pictures, questions: [] };
   }
-  const asked = [weighted(weightsOf(line, shares), which!)];
+  const asked = [Math.floor(which! * questions.length)];
   if (shares.turns > 1) {
     const order = uniform(random, questions.length);
     const others = [...questions.keys()].filter((one) => one !== asked[0]);
@@ -76,13 +69,6 @@ function drawAboutScene(
     return askedOnce(questions[question]!, shares, before, chances);
   });
   return { turns, template: "chat", pictures, questions: asked };
-}
-
-/** The index at which a share of all weights is reached. */
-function weighted(weights: readonly number[], share: number): number {
-  let left = share * weights.reduce((total, weight) => total + weight, 0);
-  const index = weights.findIndex((weight) => (left -= weight) < 0);
-  return index < 0 ? weights.length - 1 : index;
 }
 
 /** A question, perhaps with its options in either order or as one to be answered by yes or no, and its answer. */
