@@ -47,7 +47,8 @@ describe("six steps of torch's AdamW", () => {
     for (let step = 0; step < 6; step++) {
       const gradients = join(`grad${step}`);
       const squares = new Float64Array(1);
-      reduceGradients(gradients, [gradients], { begin: 0, end: length }, squares);
+      const parts = [{ gradients: gradients.slice(), weight: 1 }];
+      reduceGradients(gradients, parts, { begin: 0, end: length }, squares, { begins: true, ends: 1 });
       norms.push(globalNorm(squares));
       const rate = lr * rateAt({ kind: "cosine", warmup: warmup_steps, hold: 0, to: 0 }, step, total_steps);
       rates.push(rate);
@@ -103,10 +104,11 @@ describe("work shared among threads", () => {
 
   it.each([2, 3, 5])("gives the bits of one, with %i", (workers) => {
     const run = (workers: number) => {
-      const mine = parts.map((part) => part.slice());
+      const sum = new Float32Array(length);
+      const mine = parts.map((gradients, i) => ({ gradients, weight: i + 1 }));
       const squares = new Float64Array(Math.ceil(length / chunkSize));
       const spans = Array.from({ length: workers }, (_, i) => shareOf(length, i, workers));
-      for (const span of spans) reduceGradients(mine[0]!, mine, span, squares);
+      for (const span of spans) reduceGradients(sum, mine, span, squares, { begins: true, ends: 6 });
       const state = {
         weights: new Float32Array(length),
         first: new Float32Array(length),
@@ -115,7 +117,7 @@ describe("work shared among threads", () => {
       const average = new Float32Array(length);
       for (const span of spans) {
         const options = { betas: [0.9, 0.99], eps: 1e-8, weightDecay: 0.1 } as const;
-        adamwStep(state, mine[0]!, span, options, {
+        adamwStep(state, sum, span, options, {
           rate: 0.1,
           clip: clipFactor(globalNorm(squares), 1),
           step: 1,

@@ -326,6 +326,29 @@ describe("a language model and pictures of one's own", () => {
     expect(again.memory).toBeLessThan(plain.memory);
   }, 600_000);
 
+  it("gives every token of a batch the same weight, into however many parts it is cut", async () => {
+    const sight = { encoders: { clip: { kind: "vision", model: clip } }, language: { model: "./llama" } };
+    writeFileSync(inside("clip.json"), JSON.stringify(sight));
+    const first = async (parts: number) => {
+      const steps: { loss: number; norm: number }[] = [];
+      // Answers of one token and of several; none where a text is cut off before its answer.
+      const stage = { ...stage1(), config: { ...stage1().config, sight: inside("clip.json"), length: 40 } };
+      const once = { data: { train: "talks" }, batch: 4, parts, steps: 1 };
+      await runRecipe(recipeOf({ ...stage, ...once }), {
+        out: inside("parts"),
+        threads: 1,
+        onEvent: (event) => event.kind === "step" && steps.push(event),
+      });
+      return steps[0]!;
+    };
+    const whole = await first(1);
+    for (const parts of [2, 4]) {
+      const { loss, norm } = await first(parts);
+      expect(Math.abs(loss / whole.loss - 1), `loss of ${parts} parts`).toBeLessThan(1e-5);
+      expect(Math.abs(norm / whole.norm - 1), `norm of ${parts} parts`).toBeLessThan(1e-4);
+    }
+  }, 600_000);
+
   it("is refused where parts do not belong together", async () => {
     const attempt = (config: object, more: object = {}) =>
       runRecipe(

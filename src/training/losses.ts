@@ -170,7 +170,7 @@ export function languageLoss(logits: Value, labels: Value, weights: Value): Valu
   return div(total(mul(crossEntropy(logits, labels), weights)), counted);
 }
 
-/** [...] -> [] */
-function total(x: Value): Value {
+/** The sum of every number: [...] -> [] */
+export function total(x: Value): Value {
   return reshape(sum(x, ...x.dims.keys()), []);
 }

@@ -30,30 +30,35 @@ export function shareOf(length: number, worker: number, workers: number): Span {
 export interface Round {
   /** Whether these are the step's first parts. */
   begins: boolean;
-  /** How many parts there are in all, when these are the last of them. */
+  /** The weights of all parts together, when these are the last of them. */
   ends?: number | undefined;
 }
 
+/** A part's gradients, and how much they count in the step's mean. */
+export interface WeightedGradients {
+  gradients: Float32Array;
+  weight: number;
+}
+
 /**
- * Adds gradients of some parts, in their order, to the sum of those before; at the end of a step the sum becomes the mean
- * of all, and each chunk's sum of squares is taken.
+ * Adds gradients of some parts, in their order, times their weights, to the sum of those before; at the end of a step the
+ * sum becomes the mean of all (zero where nothing counts), and each chunk's sum of squares is taken.
  */
 export function reduceGradients(
   sum: Float32Array,
-  parts: readonly Float32Array[],
+  parts: readonly WeightedGradients[],
   { begin, end }: Span,
   squares: Float64Array,
-  { begins, ends }: Round = { begins: true, ends: parts.length },
+  { begins, ends }: Round,
 ): void {
-  const [first, ...rest] = parts;
   for (let chunk = begin; chunk < end; chunk += chunkSize) {
     const to = Math.min(chunk + chunkSize, end);
-    if (begins) sum.set(first!.subarray(chunk, to), chunk);
-    for (const part of begins ? rest : parts) {
-      for (let i = chunk; i < to; i++) sum[i] = sum[i]! + part[i]!;
+    if (begins) sum.fill(0, chunk, to);
+    for (const { gradients, weight } of parts) {
+      for (let i = chunk; i < to; i++) sum[i] = sum[i]! + gradients[i]! * weight;
     }
     if (ends === undefined) continue;
-    const share = 1 / ends;
+    const share = ends === 0 ? 0 : 1 / ends;
     let square = 0;
     for (let i = chunk; i < to; i++) {
       const value = Math.fround(sum[i]! * share);

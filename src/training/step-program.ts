@@ -24,6 +24,8 @@ export interface PartTimes {
 export interface PartResult {
   loss: number;
   metrics: Record<string, number>;
+  /** How much it counts in means. */
+  weight: number;
   times: PartTimes;
   /** What was left out. */
   warnings: readonly string[];
@@ -90,10 +92,10 @@ function statesOf({ states }: TrainingGraph): readonly Value[] {
   throw misuse("TASK", "gradientCheckpointing: this task knows of no states to keep; the task speaker does.");
 }
 
-/** Loss and metrics by the names that a program gives them. */
-function numbersOf({ loss, metrics }: TrainingGraph): Record<string, Value> {
+/** Loss, weight and metrics by the names that a program gives them. */
+function numbersOf({ loss, weight, metrics }: TrainingGraph): Record<string, Value> {
   const named = Object.entries(metrics).map(([name, value]) => [metricOf(name), value]);
-  return { loss, ...Object.fromEntries(named) };
+  return { loss, ...(weight && { weight }), ...Object.fromEntries(named) };
 }
 
 /** A program with the tensors that it reads and writes, in memory that is used again and again. */
@@ -257,7 +259,8 @@ export class StepProgram {
     const prefix = metricOf("");
     const names = Object.keys(into).filter((name) => name.startsWith(prefix));
     const metrics = Object.fromEntries(names.map((name) => [name.slice(prefix.length), numberOf(name)]));
-    return { loss: numberOf("loss"), metrics, times, warnings };
+    const weight = "weight" in into ? numberOf("weight") : 1;
+    return { loss: numberOf("loss"), metrics, weight, times, warnings };
   }
 
   /** Batches that the validation's examples fill. */

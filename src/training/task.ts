@@ -19,6 +19,8 @@ export interface TrainingGraph {
   inputs: Readonly<Record<string, Value<"input">>>;
   /** [] or [1]: the mean over the part's examples. A step's loss and gradients are the means over its parts. */
   loss: Value;
+  /** How much a part counts in a step's means, [] or [1]: of what `loss` is a mean, where it differs. Default: 1. */
+  weight?: Value;
   /** More numbers to be logged, [] or [1] each; a step's is the mean over its parts. */
   metrics: Readonly<Record<string, Value>>;
   /** States between a network's layers: all that gradient checkpointing keeps for the backward part. */

@@ -6,7 +6,7 @@
 import { failure } from "../tensor/index.js";
 import { chunkSize, globalNorm } from "./optimizer.js";
 import type { Settings } from "./settings.js";
-import type { PartTimes } from "./step-program.js";
+import type { PartResult, PartTimes } from "./step-program.js";
 import { closeThreads, Thread } from "./thread.js";
 import type { Numbered, SharedArrays, WorkerCall, WorkerSetup } from "./worker.js";
 
@@ -96,8 +96,9 @@ export class Team {
       for (const kind of Object.keys(times) as (keyof PartTimes)[])
         times[kind] += Math.max(...round.map((one) => one.times[kind]));
       results.push(...round);
-      const ends = first + busy.length === parts ? parts : undefined;
-      await this.#all({ kind: "reduce", parts: busy.length, round: { begins: first === 0, ends } });
+      const ends = results.length === parts ? weightOf(results) : undefined;
+      const weights = round.map(({ weight }) => weight);
+      await this.#all({ kind: "reduce", weights, round: { begins: first === 0, ends } });
     }
     return { ...scoresOf(results), norm: globalNorm(this.setup.arrays.squares), times };
   }
@@ -125,9 +126,15 @@ export class Team {
   }
 }
 
+function weightOf(results: readonly PartResult[]): number {
+  return results.reduce((sum, { weight }) => sum + weight, 0);
+}
+
 function scoresOf(results: Numbered[]): WarnedScores {
   const ordered = results.toSorted((a, b) => a.index - b.index);
-  const mean = (numbers: number[]) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
+  const total = weightOf(ordered);
+  const mean = (numbers: number[]) =>
+    total === 0 ? 0 : numbers.reduce((sum, one, i) => sum + one * ordered[i]!.weight, 0) / total;
   const names = Object.keys(ordered[0]?.metrics ?? {});
   return {
     loss: mean(ordered.map(({ loss }) => loss)),

@@ -48,8 +48,8 @@ export type WorkerCall =
   | { kind: "open" }
   /** The gradients of one part. */
   | { kind: "gradients"; step: number; part: number }
-  /** Adds this worker's share of the first `parts` workers' gradients to the mean. */
-  | { kind: "reduce"; parts: number; round: Round }
+  /** Adds this worker's share of the first workers' gradients, as many as there are weights, to the mean. */
+  | { kind: "reduce"; weights: readonly number[]; round: Round }
   | { kind: "update"; step: number; rate: number; clip: number }
   /** Loss and metrics of some batches of the validation's examples. */
   | { kind: "validate"; batches: readonly number[] }
@@ -119,7 +119,7 @@ answerCalls<WorkerCall>(
       case "reduce":
         return reduceGradients(
           arrays.mean,
-          arrays.gradients.slice(0, call.parts),
+          call.weights.map((weight, i) => ({ gradients: arrays.gradients[i]!, weight })),
           share,
           arrays.squares,
           call.round,

@@ -46,10 +46,10 @@ export class Stream {
   /** [tokens, width] */
   async row(place: Place, told: Told | undefined): Promise<Tensor> {
     const { encoder, source } = this;
-    if (!told || (encoder.kind === "diffusion" && told.guidance === 0))
-      return source.tokens(place, undefined);
+    if (!told) return source.tokens(place, undefined);
+    if (encoder.kind !== "diffusion" || encoder.part !== "guided") return source.tokens(place, told);
+    if (told.guidance === 0) return source.tokens(place, undefined);
     const conditional = await source.tokens(place, told);
-    if (encoder.kind !== "diffusion" || encoder.part !== "guided") return conditional;
     const unconditional = await source.tokens(place, undefined);
     return guide(unconditional, conditional, told.guidance);
   }

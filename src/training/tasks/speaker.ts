@@ -22,7 +22,7 @@ import {
   splice,
   whiteningOf,
 } from "../../vlm/index.js";
-import { languageLoss } from "../losses.js";
+import { languageLoss, total } from "../losses.js";
 import { randomAt } from "../order.js";
 import { adapted, adapterLayout, isAdapter } from "../speaker/adapter.js";
 import { openExamples } from "../speaker/batches.js";
@@ -78,13 +78,14 @@ function graph({ config, w, batch, dropout }: GraphRequest<SpeakerTraining>): Tr
   return {
     inputs: { ...texts, ...seen },
     loss: languageLoss(logits, texts.labels, texts.weights),
+    weight: total(texts.weights),
     metrics: {},
     states: hiddenStates,
   };
 }
 
 export const task = defineTask<SpeakerTraining>({
-  version: 2,
+  version: 3,
   config: speakerConfig,
   read: readModels,
   base: languageCheckpoint,
