@@ -1,5 +1,7 @@
 /** @file Language models speak as transformers' do, remember what they read, and can be stopped. */
 
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Engine, presets } from "../src/engine/index.js";
 import { llamaLayout } from "../src/models/index.js";
@@ -7,6 +9,7 @@ import { DiffsightError, Tensor, TorchGenerator } from "../src/tensor/index.js";
 import { type Context, LanguageModel } from "../src/vlm/index.js";
 import { LanguageNetwork } from "../src/vlm/language/network.js";
 import { checkSampling, sampleToken } from "../src/vlm/language/sampling.js";
+import { openModel } from "../src/weights/index.js";
 import { expectClose, Golden, goldenPath, maxDifference } from "./golden.js";
 
 const folders = ["llama", "llama-gqa", "qwen2"];
@@ -83,6 +86,51 @@ describe.each(["process", "here"] as const)("sessions in the %s", (host) => {
       expectClose(scores(context), Tensor.f32([1, 96], expected), one.outputs.logits!.atol!);
     });
   });
+});
+
+describe.each(["mistral", "llama-dynamic"])("%s", (folder) => {
+  it("has transformers' scores and says its tokens, however many runs a text takes", async () => {
+    const one = JSON.parse(readFileSync(goldenPath(folder, "case.json"), "utf8"));
+    const { ids, logits, said } = one as { ids: number[]; logits: number[]; said: number[] };
+    await using model = await LanguageModel.fromPretrained(goldenPath(folder), {
+      device: "cpu",
+      host: "here",
+    });
+    using context = await model.read([ids]);
+    expectClose(scores(context), Tensor.f32([1, logits.length], logits), 1e-4);
+    const answer = model.generate(context, { maxTokens: said.length, ignoreEos: true });
+    for await (const _ of answer);
+    expect(answer.ids).toEqual(said);
+  });
+});
+
+it("a text longer than Mistral's window is refused", async () => {
+  await using model = await LanguageModel.fromPretrained(goldenPath("mistral"), {
+    device: "cpu",
+    host: "here",
+  });
+  const text = Array.from({ length: 65 }, () => 5);
+  await expect(model.read([text])).rejects.toThrow(/65 tokens is too long: the network knows 64 positions/);
+});
+
+it.each([
+  [
+    { num_key_value_heads: 4 },
+    /layers\.0\.self_attn\.k_proj\.weight" is \[16, 32\], the config asks for \[32, 32\]/,
+  ],
+  [
+    { intermediate_size: 40 },
+    /layers\.0\.mlp\.\w+_proj\.weight" is \[48, 32\], the config asks for \[40, 32\]/,
+  ],
+  [{ vocab_size: 90 }, /lm_head\.weight" is \[96, 32\], the config asks for \[90, 32\]/],
+])("weights that %j does not fit are named", async (wrong, message) => {
+  const folder = await openModel(goldenPath("mistral"));
+  const json = { ...(await folder.json<object>("config.json")), ...wrong };
+  const open = async () => {
+    await using model = await LanguageModel.open(json, await folder.checkpoint(""), { host: "here" });
+    await model.prepare();
+  };
+  await expect(open()).rejects.toThrow(message);
 });
 
 describe.each(presets)("with the memory preset %s", (memory) => {
@@ -163,6 +211,43 @@ describe("contexts", () => {
     expect(said.ids).toEqual([...text.slice(0, 7), ...answer.ids]);
     using next = await model.read([[4, 5, 6]], { after: said });
     expect(maxDifference(scores(next), await whole([...said.ids, 4, 5, 6]))).toBeLessThan(1e-5);
+  });
+
+  it("take the place of those that were forgotten without harm to others", async () => {
+    await using small = await random({ ...tiny, max_position_embeddings: 128 });
+    await using other = await random({ ...tiny, max_position_embeddings: 128 });
+    const word = fc.array(fc.nat(49), { minLength: 1, maxLength: 12 });
+    const step = fc.record({ ids: word, after: fc.option(fc.nat(4)), forget: fc.nat(4) });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+        const kept: Context[] = [];
+        for (const { ids, after, forget } of steps) {
+          const before = after === null ? undefined : kept.at(-1 - after);
+          const context = await small.read([ids], before && before.length < 100 ? { after: before } : {});
+          using alone = await other.read([context.ids]);
+          expect(maxDifference(scores(context), scores(alone))).toBeLessThan(1e-4);
+          kept.push(context);
+          if (kept.length > 5) kept.splice(forget, 1)[0]!.release();
+        }
+        for (const context of kept) context.release();
+      }),
+      { numRuns: 25 },
+    );
+    for (let i = 0; i < 200; i++) (await small.read([[i % 50, 1, 2]])).release();
+    using last = await small.read([[1, 2, 3]]);
+    expect(last.place!.ranges).toEqual([[1, 4]]);
+  }, 120_000);
+
+  it("stay few where five are kept of many", async () => {
+    await using small = await random(tiny);
+    const kept: Context[] = [];
+    for (let i = 0; i < 60; i++) {
+      kept.push(await small.read([Array.from({ length: 10 }, (_, k) => (i + k) % 50)]));
+      if (kept.length > 5) kept.shift()!.release();
+    }
+    // The sixth is read before the first of the five is forgotten.
+    const ends = kept.flatMap(({ place }) => place!.ranges.map(([, to]) => to));
+    expect(Math.max(...ends)).toBeLessThanOrEqual(1 + 6 * 10);
   });
 
   it("read long texts in parts", async () => {

@@ -25,6 +25,7 @@ import {
   parameterCount,
   readLanguageConfig,
   readLlamaConfig,
+  readMistralConfig,
   readQwen2Config,
   readRope,
   rotaryTables,
@@ -172,7 +173,9 @@ describe("rotary positions", () => {
     length: number;
     cos: number[][];
     sin: number[][];
-  }[] = JSON.parse(readFileSync(goldenPath("llama", "rope.json"), "utf8"));
+  }[] = ["rope.json", "rope-more.json"].flatMap((file) =>
+    JSON.parse(readFileSync(goldenPath("llama", file), "utf8")),
+  );
   it.each(cases)("$name: transformers' cosines and sines", ({ config, length, cos, sin }) => {
     const rope = readRope(config, { headDim: 8, maxPositions: 64 });
     const positions = [0, 1, 2, 17, length - 1];
@@ -188,12 +191,22 @@ describe("rotary positions", () => {
     [{ rope_scaling: { type: "dynamic", factor: 2 } }, Number.POSITIVE_INFINITY],
     [{ rope_scaling: { type: "yarn", factor: 4, original_max_position_embeddings: 64 } }, 256],
     [{ rope_scaling: { type: "yarn", factor: 4, original_max_position_embeddings: 16 } }, 64],
+    [
+      {
+        rope_scaling: { type: "longrope", factor: 4, short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1] },
+      },
+      256,
+    ],
   ])("reach with %j as far as %d tokens", (config, tokens) => {
     expect(longestSequence(readRope(config, { headDim: 8, maxPositions: 64 }))).toBe(tokens);
   });
 
   it.each([
-    [{ rope_scaling: { rope_type: "longrope", factor: 2 } }, "rope_type"],
+    [{ rope_scaling: { rope_type: "proportional", factor: 2 } }, "rope_type"],
+    [
+      { rope_scaling: { rope_type: "longrope", short_factor: [1, 2], long_factor: [1, 2] } },
+      "short_factor has 2",
+    ],
     [{ rope_scaling: { type: "linear" } }, "factor"],
     [{ rope_parameters: { rope_type: "default", partial_rotary_factor: 0.5 } }, "partial_rotary_factor"],
   ])("refuse %j by name", (config, field) => {
@@ -206,12 +219,38 @@ describe("configs", () => {
     [readQwen2Config, { model_type: "qwen2", use_sliding_window: true }, "use_sliding_window"],
     [readQwen2Config, { model_type: "qwen2", layer_types: ["sliding_attention"] }, "layer_types"],
     [readQwen2Config, { model_type: "llama" }, "model_type"],
+    [
+      readMistralConfig,
+      { model_type: "mistral", rope_scaling: { type: "linear", factor: 2 } },
+      "sliding_window 4096",
+    ],
     [readLlamaConfig, { hidden_size: 30, num_attention_heads: 4 }, "hidden_size 30"],
     [readLlamaConfig, { num_attention_heads: 4, num_key_value_heads: 3 }, "num_key_value_heads 3"],
     [readLlamaConfig, { hidden_act: "mish" }, "hidden_act"],
-    [readLanguageConfig, { model_type: "gpt2" }, '"gpt2" is not supported (only llama, qwen2)'],
+    [readLanguageConfig, { model_type: "gpt2" }, '"gpt2" is not supported (only llama, mistral, qwen2)'],
   ])("%o refuses %j", (read, json, words) => {
     expect(() => read(json)).toThrow(words);
+  });
+});
+
+describe("what configs leave out", () => {
+  it.each([
+    [{}, [2]],
+    [{ eos_token_id: null }, []],
+    [{ eos_token_id: [5, 6] }, [5, 6]],
+    [{ model_type: "mistral" }, [2]],
+    [{ model_type: "qwen2" }, []],
+  ])("%j ends texts by %j", (json, ends) => {
+    expect(readLanguageConfig(json).eosTokenIds).toEqual(ends);
+  });
+
+  it("is as transformers has it", () => {
+    const mistral = readMistralConfig({ model_type: "mistral" });
+    expect([mistral.kvHeads, mistral.intermediateSize, mistral.rope.maxPositions]).toEqual([8, 14336, 4096]);
+    expect(readMistralConfig({ model_type: "mistral", sliding_window: null }).rope.maxPositions).toBe(131072);
+    expect(readQwen2Config({ model_type: "qwen2" }).kvHeads).toBe(32);
+    const heads = { model_type: "qwen2", num_attention_heads: 16, num_key_value_heads: null };
+    expect(readQwen2Config(heads).kvHeads).toBe(16);
   });
 });
 

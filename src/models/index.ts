@@ -49,6 +49,7 @@ export {
   llamaLogits,
   readLlamaConfig,
 } from "./llama.js";
+export { readMistralConfig } from "./mistral.js";
 export { type PatchConfig, patchGrid, resampleTokens, resampling } from "./patches.js";
 export { readQwen2Config } from "./qwen2.js";
 export { downsample, resnetBlock } from "./resnet.js";

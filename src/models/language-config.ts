@@ -3,9 +3,10 @@
 import { z } from "zod";
 import { only, readConfig, withDefault } from "./config.js";
 import { type LlamaConfig, readLlamaConfig } from "./llama.js";
+import { readMistralConfig } from "./mistral.js";
 import { readQwen2Config } from "./qwen2.js";
 
-const readers = { llama: readLlamaConfig, qwen2: readQwen2Config };
+const readers = { llama: readLlamaConfig, mistral: readMistralConfig, qwen2: readQwen2Config };
 const names = Object.keys(readers) as [keyof typeof readers];
 
 const schema = z.looseObject({

@@ -7,20 +7,27 @@ import type { Scope } from "../weights/index.js";
 /**
  * x [..., in] -> [..., out]; `weight` [out, in], `bias` [out] if there is one. A 1x1 convolution's weight fits too, and
  * what `diffsight quantize` makes of a weight: whole numbers [out, in / block, bytes] beside their `weight_scales`.
- * @param options `bias`: whether there must be one, or none is used; default: as the checkpoint has it
+ * @param options `bias`: whether there must be one, or none is used; default: as the checkpoint has it. `out`: how many
+ * numbers must come out; default: as many as the weight gives
+ * @throws DiffsightError WEIGHT_MISSING, WEIGHT_SHAPE
  */
-export function linear(x: Value, w: Scope, options: { bias?: boolean } = {}): Value {
+export function linear(x: Value, w: Scope, options: { bias?: boolean; out?: number } = {}): Value {
+  const out = options.out ?? w.dims("weight")?.[0];
+  if (out === undefined) return g.linear(x, w.parameter("weight"));
+  const shape = [out] as const;
   const bias =
-    options.bias === undefined ? w.optional("bias") : options.bias ? w.parameter("bias") : undefined;
-  if (w.has("weight_scales")) return quantizedLinear(x, w, bias);
-  const [out, inner] = w.dims("weight") ?? [];
-  const weight = out === undefined ? w.parameter("weight") : w.parameter("weight", [out, inner!]);
-  return w.adapted(x, g.linear(x, weight, bias));
+    options.bias === undefined
+      ? w.optional("bias", shape)
+      : options.bias
+        ? w.parameter("bias", shape)
+        : undefined;
+  if (w.has("weight_scales")) return quantizedLinear(x, w, out, bias);
+  return w.adapted(x, g.linear(x, w.parameter("weight", [out, x.dims.at(-1)!]), bias));
 }
 
 /** Bits and blocks are told by the shapes. */
-function quantizedLinear(x: Value, w: Scope, bias: Value | undefined): Value {
-  const weight = w.packed("weight");
+function quantizedLinear(x: Value, w: Scope, out: number, bias: Value | undefined): Value {
+  const weight = w.packed("weight", out);
   const [, blocks, bytes] = weight.dims as [number, number, number];
   const block = x.dims.at(-1)! / blocks;
   const bits = (8 * bytes) / block === 8 ? 8 : 4;

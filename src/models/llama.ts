@@ -69,7 +69,14 @@ export interface LlamaConfig {
 export function readLlamaConfig(json: unknown): LlamaConfig {
   const c = readConfig(schema, json, "LLaMA");
   const bias = { qkv: c.attention_bias, output: c.attention_bias, mlp: c.mlp_bias };
-  return llamaConfig(json, c, bias, "LLaMA");
+  return llamaConfig(json, { ...c, eos_token_id: endOf(c) }, bias, "LLaMA");
+}
+
+type Ends = number | number[] | null | undefined;
+
+/** What ends a text of LLaMA's and Mistral's: configs leave out the usual 2, and null says that nothing does. */
+export function endOf({ eos_token_id: ids }: { eos_token_id?: Ends }): Ends {
+  return ids === undefined ? 2 : ids;
 }
 
 /** The same from fields that were read. */
@@ -177,7 +184,7 @@ export function llama(w: Scope, config: LlamaConfig, inputs: LlamaInputs): Llama
 
 /** Scores of the next token: x [..., hidden_size], with the final norm -> [..., vocab_size] */
 export function llamaLogits(w: Scope, { tied, vocabSize, hiddenSize }: LlamaConfig, x: Value): Value {
-  if (!tied || w.has("lm_head")) return linear(x, w.at("lm_head"));
+  if (!tied || w.has("lm_head")) return linear(x, w.at("lm_head"), { out: vocabSize });
   return project(x, body(w).at("embed_tokens").parameter("weight", [vocabSize, hiddenSize]));
 }
 
@@ -189,16 +196,17 @@ function body(w: Scope): Scope {
 /** transformers' `LlamaAttention`. */
 function selfAttention(
   w: Scope,
-  { heads, kvHeads, headDim, bias: { qkv, output } }: LlamaConfig,
+  { hiddenSize, heads, kvHeads, headDim, bias: { qkv, output } }: LlamaConfig,
   x: Value,
   { cos, sin, bias }: LlamaInputs,
   past: KeysAndValues | undefined,
 ): { seen: Value; own: KeysAndValues } {
   const [batch, length] = x.dims as [number, number, number];
-  const projected = (name: string) => linear(x, w.at(name), { bias: qkv });
-  const q = rotary(projected("q_proj"), cos, sin, { heads });
-  const k = rotary(projected("k_proj"), cos, sin, { heads: kvHeads });
-  const v = projected("v_proj");
+  const projected = (name: string, heads: number) =>
+    linear(x, w.at(name), { bias: qkv, out: heads * headDim });
+  const q = rotary(projected("q_proj", heads), cos, sin, { heads });
+  const k = rotary(projected("k_proj", kvHeads), cos, sin, { heads: kvHeads });
+  const v = projected("v_proj", kvHeads);
   const scale = headDim ** -0.5;
   const seen =
     past && bias
@@ -211,7 +219,7 @@ function selfAttention(
         });
   const apart = (rows: Value) => reshape(rows, [batch, length, kvHeads, headDim]);
   return {
-    seen: linear(seen, w.at("o_proj"), { bias: output }),
+    seen: linear(seen, w.at("o_proj"), { bias: output, out: hiddenSize }),
     own: { keys: apart(k), values: apart(v) },
   };
 }
@@ -226,7 +234,12 @@ function repeated(x: Value, kvHeads: number, heads: number): Value {
 }
 
 /** transformers' `LlamaMLP`. */
-function gatedFeedForward(w: Scope, { activation: act, bias: { mlp: bias } }: LlamaConfig, x: Value): Value {
-  const gate = activation(act)(linear(x, w.at("gate_proj"), { bias }));
-  return linear(mul(gate, linear(x, w.at("up_proj"), { bias })), w.at("down_proj"), { bias });
+function gatedFeedForward(
+  w: Scope,
+  { activation: act, hiddenSize, intermediateSize, bias: { mlp: bias } }: LlamaConfig,
+  x: Value,
+): Value {
+  const inner = (name: string) => linear(x, w.at(name), { bias, out: intermediateSize });
+  const gated = mul(activation(act)(inner("gate_proj")), inner("up_proj"));
+  return linear(gated, w.at("down_proj"), { bias, out: hiddenSize });
 }

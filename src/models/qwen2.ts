@@ -1,7 +1,7 @@
 /** @file Qwen2 (transformers `Qwen2ForCausalLM`): LLaMA's network with biases on queries, keys and values. */
 
 import { z } from "zod";
-import { only, readConfig, withDefault } from "./config.js";
+import { only, readConfig, size, withDefault } from "./config.js";
 import { type LlamaConfig, llamaConfig, llamaFields } from "./llama.js";
 
 const schema = z.looseObject({
@@ -9,7 +9,7 @@ const schema = z.looseObject({
   ...llamaFields,
   vocab_size: withDefault(llamaFields.vocab_size, 151936),
   intermediate_size: withDefault(llamaFields.intermediate_size, 22016),
-  num_key_value_heads: withDefault(z.number().int().positive(), 32),
+  num_key_value_heads: size.nullable().default(32),
   max_position_embeddings: withDefault(llamaFields.max_position_embeddings, 32768),
   // Windows would hide what lies further back.
   use_sliding_window: only(false, null),

@@ -21,9 +21,18 @@ const scalingSchema = z.discriminatedUnion("rope_type", [
     ...common,
   }),
   z.looseObject({
+    rope_type: z.literal("longrope"),
+    factor: factor.nullish(),
+    short_factor: z.array(factor),
+    long_factor: z.array(factor),
+    original_max_position_embeddings: size,
+    attention_factor: z.number().positive().nullish(),
+    ...common,
+  }),
+  z.looseObject({
     rope_type: z.literal("yarn"),
     factor: factor.nullish(),
-    original_max_position_embeddings: size.nullish(),
+    original_max_position_embeddings: size,
     attention_factor: z.number().positive().nullish(),
     mscale: z.number().nullish(),
     mscale_all_dim: z.number().nullish(),
@@ -36,6 +45,7 @@ const scalingSchema = z.discriminatedUnion("rope_type", [
 
 const schema = z.looseObject({
   rope_theta: z.number().positive().nullish(),
+  original_max_position_embeddings: size.nullish(),
   rope_scaling: z.looseObject({}).nullish(),
   rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
 });
@@ -58,11 +68,29 @@ export function readRope(
   json: unknown,
   { headDim, maxPositions }: Pick<RopeConfig, "headDim" | "maxPositions">,
 ): RopeConfig {
-  const { rope_theta, rope_scaling, rope_parameters } = readConfig(schema, json ?? {}, "Rotary position");
+  const { rope_theta, rope_scaling, rope_parameters, original_max_position_embeddings } = readConfig(
+    schema,
+    json ?? {},
+    "Rotary position",
+  );
   const given: Record<string, unknown> = { ...rope_scaling, ...rope_parameters };
-  const name = given.rope_type ?? given.type ?? "default";
-  const scaling = readConfig(scalingSchema, { ...given, rope_type: name }, "Rotary position");
+  const rope_type = given.rope_type ?? given.type ?? "default";
+  // The config's own field comes before that of its scaling, as in transformers 5.
+  const trained = original_max_position_embeddings ?? given.original_max_position_embeddings ?? maxPositions;
+  const scaling = readConfig(
+    scalingSchema,
+    { ...given, rope_type, original_max_position_embeddings: trained },
+    "Rotary position",
+  );
   if (headDim % 2) throw failure("CONFIG", `Rotary position config: head_dim ${headDim} is odd.`);
+  if (scaling.rope_type === "longrope") {
+    for (const field of ["short_factor", "long_factor"] as const) {
+      const { length } = scaling[field];
+      if (length === headDim / 2) continue;
+      const wanted = `${headDim / 2}, one of each pair of head_dim ${headDim}`;
+      throw failure("CONFIG", `Rotary position config: ${field} has ${length} numbers, not ${wanted}.`);
+    }
+  }
   return { headDim, theta: rope_parameters?.rope_theta ?? rope_theta ?? 10000, maxPositions, scaling };
 }
 
@@ -74,11 +102,9 @@ export function longestSequence({ maxPositions, scaling }: RopeConfig): number {
     case "dynamic":
       return Number.POSITIVE_INFINITY;
     case "yarn":
+    case "longrope":
       // Some configs tell the length before the scaling, others that after it.
-      return Math.max(
-        maxPositions,
-        (scaling.original_max_position_embeddings ?? maxPositions) * (scaling.factor ?? 1),
-      );
+      return Math.max(maxPositions, scaling.original_max_position_embeddings * (scaling.factor ?? 1));
     default:
       return maxPositions;
   }
@@ -92,25 +118,34 @@ export interface RotaryTables {
 
 /**
  * @param positions of the tokens, from 0
- * @param length tokens of the longest sequence so far: what `dynamic` goes by. Default: up to the last of the positions
+ * @param lengths of each token the tokens of the text that is read with it: what `dynamic` and `longrope` go by. Default:
+ * up to the last of the positions
  */
 export function rotaryTables(
   config: RopeConfig,
   positions: readonly number[],
-  length = positions.reduce((most, one) => Math.max(most, one + 1), 1),
+  lengths?: readonly number[],
 ): RotaryTables {
-  const { frequencies, strength } = angularFrequencies(config, length);
-  const dims = [positions.length, frequencies.length];
-  const table = (f: (angle: number) => number) =>
-    Tensor.f32(
-      dims,
-      Float32Array.from({ length: dims[0]! * dims[1]! }, (_, i) => {
-        const position = positions[Math.floor(i / frequencies.length)]!;
-        // The angle in f32, as transformers has it.
-        return f(Math.fround(position * frequencies[i % frequencies.length]!)) * strength;
-      }),
-    );
-  return { cos: table(Math.cos), sin: table(Math.sin) };
+  const pairs = config.headDim / 2;
+  const [cos, sin] = [0, 1].map(() => new Float32Array(positions.length * pairs)) as [
+    Float32Array,
+    Float32Array,
+  ];
+  const longest = positions.reduce((most, one) => Math.max(most, one + 1), 1);
+  const turning = new Map<number, ReturnType<typeof angularFrequencies>>();
+  for (const [row, position] of positions.entries()) {
+    const length = lengths?.[row] ?? longest;
+    const { frequencies, strength } = turning.get(length) ?? angularFrequencies(config, length);
+    if (!turning.has(length)) turning.set(length, { frequencies, strength });
+    for (let pair = 0; pair < pairs; pair++) {
+      // The angle in f32, as transformers has it.
+      const angle = Math.fround(position * frequencies[pair]!);
+      cos[row * pairs + pair] = Math.cos(angle) * strength;
+      sin[row * pairs + pair] = Math.sin(angle) * strength;
+    }
+  }
+  const dims = [positions.length, pairs];
+  return { cos: Tensor.f32(dims, cos), sin: Tensor.f32(dims, sin) };
 }
 
 /** Radians a position of each pair, and what cosines and sines are multiplied by. */
@@ -145,8 +180,17 @@ function angularFrequencies(
     return { frequencies, strength: 1 };
   }
 
+  if (type === "longrope") {
+    const { original_max_position_embeddings: trained, attention_factor } = scaling;
+    const stretches = length > trained ? scaling.long_factor : scaling.short_factor;
+    const growth = scaling.factor ?? maxPositions / trained;
+    const own = growth <= 1 ? 1 : Math.sqrt(1 + Math.log(growth) / Math.log(trained));
+    const frequencies = plain(theta, (one, pair) => one / stretches[pair]!);
+    return { frequencies, strength: attention_factor ?? own };
+  }
+
   if (type === "yarn") {
-    const trained = scaling.original_max_position_embeddings ?? maxPositions;
+    const { original_max_position_embeddings: trained } = scaling;
     const growth = scaling.factor ?? maxPositions / trained;
     /** The pair that turns so often over the trained length. */
     const pairOf = (turns: number) =>

@@ -37,7 +37,7 @@ const transformers = z.looseObject({
 });
 
 const original = z.looseObject({
-  model_type: z.enum(["llava", "llava_llama", "llava_qwen", "llava_qwen2"]),
+  model_type: z.enum(["llava", "llava_llama", "llava_mistral", "llava_qwen", "llava_qwen2"]),
   mm_vision_tower: text,
   mm_projector_type: text.nullish(),
   mm_vision_select_layer: z.number().int().nullish(),
@@ -84,7 +84,12 @@ function readOriginal(json: unknown): LlavaConfig {
     },
     fit: c.image_aspect_ratio === "pad" ? "pad" : "crop",
     projector: readProjectorType(projector ?? "linear"),
-    language: { ...c, model_type: c.model_type.startsWith("llava_qwen") ? "qwen2" : "llama" },
+    language: { ...c, model_type: languageOf(c.model_type) },
     imageToken: undefined,
   };
+}
+
+function languageOf(modelType: string): "llama" | "mistral" | "qwen2" {
+  if (modelType.startsWith("llava_qwen")) return "qwen2";
+  return modelType === "llava_mistral" ? "mistral" : "llama";
 }

@@ -117,16 +117,16 @@ export class Scope {
    * Bytes of this name [out, blocks, bytes], several whole numbers of few bits in each: for quantised products.
    * @throws DiffsightError WEIGHT_MISSING, WEIGHT_SHAPE
    */
-  packed(name: string): Value {
+  packed(name: string, out: number): Value {
     const key = this.#join(name);
     const { checkpoint, parameters } = this.#shared;
     const entry = checkpoint.entries.get(key);
     if (!entry) throw failure("WEIGHT_MISSING", `${checkpoint.name} has no tensor "${key}".`);
-    if (entry.dtype !== "u8" || entry.dims.length !== 3) {
+    if (entry.dtype !== "u8" || entry.dims.length !== 3 || entry.dims[0] !== out) {
       const found = `${entry.dtype} ${formatDims(entry.dims)}`;
       throw failure(
         "WEIGHT_SHAPE",
-        `${checkpoint.name}: "${key}" is ${found}, not bytes [out, blocks, bytes].`,
+        `${checkpoint.name}: "${key}" is ${found}, not bytes [${out}, blocks, bytes].`,
       );
     }
     const known = parameters.get(key) ?? parameter(key, entry.dims, entry.dtype, entry.storage);

@@ -1,4 +1,4 @@
-/** @file The tensors of LLaMA and of Qwen2 (transformers `LlamaForCausalLM`, `Qwen2ForCausalLM`). */
+/** @file The tensors of LLaMA, Mistral and Qwen2 (transformers `LlamaForCausalLM` and its kin). */
 
 import { z } from "zod";
 import { readConfig, withDefault } from "../config.js";

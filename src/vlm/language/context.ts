@@ -164,9 +164,7 @@ export class ContextMemory {
    * @returns the first lane that is not done
    */
   async #run(lanes: readonly Lane[], first: number, take: TakeScores | undefined): Promise<number> {
-    const at = this.#top(
-      [...this.#live].map(({ place }) => place!.ranges).concat(lanes.map(({ ranges }) => ranges)),
-    );
+    const at = this.#free(lanes, first);
     const rows: NetworkRow[] = [];
     const ends: { lane: Lane; row: number; position: number }[] = [];
     for (const lane of lanes.slice(first)) {
@@ -177,7 +175,7 @@ export class ContextMemory {
       for (const [k, row] of some.entries()) {
         const position = start + done + k;
         if (take || done + k === lane.rows.length - 1) ends.push({ lane, row: rows.length, position });
-        rows.push({ row, position, sees, from });
+        rows.push({ row, position, length: lane.context.length, sees, from });
       }
       lane.done += some.length;
       lane.ranges = joined(sees, [at + from, at + rows.length]);
@@ -197,9 +195,25 @@ export class ContextMemory {
     return open === -1 ? lanes.length : open;
   }
 
-  /** The first row after all that are in use. The first of all is of zeros: the runtime computes nothing with 0 rows. */
-  #top(inUse: readonly (readonly Range[])[]): number {
-    return inUse.flat().reduce((top, [, to]) => Math.max(top, to), 1);
+  /**
+   * The first place for a run's rows: after all that they see, where nobody else's are. The first row of all is of zeros:
+   * the runtime computes nothing with 0 rows.
+   */
+  #free(lanes: readonly Lane[], first: number): number {
+    const inUse = [...this.#live].flatMap(({ place }) => place!.ranges);
+    let [at, left] = [1, rowsPerRun];
+    for (const [i, { ranges, rows, done }] of lanes.entries()) {
+      inUse.push(...ranges);
+      if (i < first || left === 0) continue;
+      for (const [, to] of ranges) at = Math.max(at, to);
+      left -= Math.min(left, rows.length - done);
+    }
+    const count = rowsPerRun - left;
+    for (const [from, to] of inUse.sort(([a], [b]) => a - b)) {
+      if (from >= at + count) break;
+      at = Math.max(at, to);
+    }
+    return at;
   }
 }
 

@@ -12,6 +12,8 @@ export interface NetworkRow {
   row: PromptRow;
   /** Its place in its sequence, from 0. */
   position: number;
+  /** Tokens of the sequence as far as it is read with this row. */
+  length: number;
   /** Ranges [from, to) of kept rows that it sees. */
   sees: readonly (readonly [from: number, to: number])[];
   /** From which of the new rows on it sees them, up to itself. */
@@ -52,6 +54,7 @@ export class LanguageNetwork {
     const { cos, sin } = rotaryTables(
       rope,
       rows.map(({ position }) => position),
+      rows.map(({ length }) => length),
     );
     const embeddings = rows.flatMap(({ row }) => (typeof row === "number" ? [] : [row]));
     const features = new Float32Array((1 + embeddings.length) * hiddenSize);
