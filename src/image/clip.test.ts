@@ -1,7 +1,7 @@
 /** @file Preprocessor configs as they are published, and those that are refused. */
 
 import { describe, expect, it } from "vitest";
-import { clipImage, clipPixels, readPreprocessorConfig } from "./clip.js";
+import { clipImage, clipPixels, networkPixels, readPreprocessorConfig, withSide } from "./clip.js";
 import { blankImage } from "./image.js";
 
 describe("preprocessor configs", () => {
@@ -53,9 +53,53 @@ describe("preprocessor configs", () => {
     };
     const padded = clipImage(blankImage(5, 9), readPreprocessorConfig({ ...config, do_pad: true }));
     expect([padded.width, padded.height, ...padded.data.subarray(0, 3)]).toEqual([9, 9, 122, 116, 104]);
-    expect(clipImage(blankImage(5, 9), readPreprocessorConfig(config))).toMatchObject({
-      width: 5,
-      height: 9,
+    for (const plain of [
+      clipImage(blankImage(5, 9), readPreprocessorConfig(config)),
+      clipImage(blankImage(5, 9), readPreprocessorConfig({ ...config, do_pad: true }), "crop"),
+    ])
+      expect(plain).toMatchObject({ width: 5, height: 9 });
+  });
+
+  it("of ViT: squashed by a bilinear resize", () => {
+    const config = readPreprocessorConfig({ image_processor_type: "ViTImageProcessor" });
+    expect(config).toMatchObject({
+      size: { height: 224, width: 224 },
+      resample: 2,
+      image_mean: [0.5, 0.5, 0.5],
+    });
+    expect(clipPixels(blankImage(30, 7), config).dims).toEqual([1, 3, 224, 224]);
+  });
+
+  it("saved with nulls: steps that are null are not taken, other nulls say nothing", () => {
+    const fast = {
+      image_processor_type: "SiglipImageProcessorFast",
+      crop_size: null,
+      do_center_crop: null,
+      do_convert_rgb: null,
+      do_pad: null,
+      do_normalize: true,
+      do_resize: true,
+      size: { height: 384, width: 384 },
+    };
+    expect(readPreprocessorConfig(fast)).toMatchObject({ do_center_crop: false, size: { width: 384 } });
+    const bare = {
+      do_resize: null,
+      do_center_crop: null,
+      do_rescale: false,
+      rescale_factor: null,
+      do_normalize: false,
+      image_mean: null,
+      image_std: null,
+    };
+    const image = blankImage(3, 2, [7, 8, 9]);
+    const pixels = clipPixels(image, readPreprocessorConfig(bare));
+    expect([...pixels.dims, pixels.data[0], pixels.data[6], pixels.data[12]]).toEqual([1, 3, 2, 3, 7, 8, 9]);
+  });
+
+  it("with one number for the mean of every channel", () => {
+    expect(readPreprocessorConfig({ image_mean: 0.5, image_std: 0.25 })).toMatchObject({
+      image_mean: [0.5, 0.5, 0.5],
+      image_std: [0.25, 0.25, 0.25],
     });
   });
 
@@ -71,11 +115,53 @@ describe("preprocessor configs", () => {
     [{ crop_size: { height: 5 } }, /crop_size/],
     [{ image_mean: [0.5] }, /image_mean/],
     [{ do_pad: true }, /do_pad: CLIPImageProcessor does not pad/],
-    [{ image_processor_type: "ViTImageProcessor" }, /ViTImageProcessor is none of CLIPImageProcessor, /],
+    [
+      { image_processor_type: "ConvNextImageProcessor" },
+      /ConvNextImageProcessor is none of CLIPImageProcessor, /,
+    ],
     [{ image_processor_type: "toString" }, /toString is none of/],
     [7, /the file/],
   ])("are refused by the name of the field: %j", (json, message) => {
     expect(() => readPreprocessorConfig(json)).toThrow(message);
     expect(() => readPreprocessorConfig(json)).toThrow(expect.objectContaining({ code: "CONFIG" }));
+  });
+});
+
+describe("pictures for a network", () => {
+  const ruler = blankImage(100, 40);
+  for (let i = 0; i < ruler.data.length; i++) ruler.data[i] = (i * 7) % 251;
+  const square = { width: 28, height: 28 };
+  const dino = readPreprocessorConfig({ size: { shortest_edge: 32 }, crop_size: square });
+
+  it("of another size keep what a crop cuts off, in proportion", () => {
+    expect(clipImage(ruler, withSide(dino, 28, "crop"))).toEqual(clipImage(ruler, dino));
+    expect(withSide(dino, 56, "crop")).toMatchObject({
+      size: { shortest_edge: 64 },
+      crop_size: { width: 56 },
+    });
+    // Filled up or squashed there is nothing to cut off.
+    expect(clipImage(ruler, withSide(dino, 28, "squash"), "squash")).toEqual(
+      clipImage(ruler, dino, "squash"),
+    );
+    expect(withSide(dino, 56, "pad")).toMatchObject({ size: { width: 56, height: 56 } });
+  });
+
+  it("are filled up with black where the crop is larger", () => {
+    const large = readPreprocessorConfig({ size: { shortest_edge: 4 }, crop_size: { width: 7, height: 7 } });
+    const seen = clipImage(blankImage(4, 4, [9, 9, 9]), large);
+    const row = (y: number) => Array.from({ length: 7 }, (_, x) => seen.data[(y * 7 + x) * 3]);
+    // An odd pixel goes above and to the left.
+    expect([row(1), row(2)]).toEqual([new Array(7).fill(0), [0, 0, 9, 9, 9, 9, 0]]);
+  });
+
+  it("that keep their own shape are refused by the processor's fields", () => {
+    const uncropped = readPreprocessorConfig({ size: { shortest_edge: 28 }, do_center_crop: false });
+    expect(networkPixels(blankImage(40, 40), uncropped).dims).toEqual([1, 3, 28, 28]);
+    expect(() => networkPixels(ruler, uncropped)).toThrow(
+      /100 x 40 becomes 70 x 28 where the encoder takes 28 x 28: .*"shortest_edge":28.*"do_center_crop":false.* "pad" or "squash"/,
+    );
+    const unresized = readPreprocessorConfig({ do_resize: false, do_center_crop: false });
+    expect(() => networkPixels(ruler, unresized, "pad")).toThrow(/"do_resize":false.* the fit "squash"/);
+    expect(networkPixels(ruler, uncropped, "squash").dims).toEqual([1, 3, 28, 28]);
   });
 });

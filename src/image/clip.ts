@@ -1,7 +1,7 @@
 /** @file Pixels for CLIP and its kin, as a `preprocessor_config.json` asks (transformers' processors of the PIL backend). */
 
 import { z } from "zod";
-import { failure, type Tensor } from "../tensor/index.js";
+import { failure, misuse, type Tensor } from "../tensor/index.js";
 import { coveringSize, cropCentre, type Fit, padToSquare, type Size } from "./fit.js";
 import type { Colour, RgbImage } from "./image.js";
 import { type ByteTables, planes } from "./planes.js";
@@ -13,7 +13,11 @@ const filters: Record<number, ResizeFilter> = { 1: "lanczos", 2: "bilinear", 3: 
 
 const side = z.number().int().positive();
 const rectangle = z.strictObject({ height: side, width: side });
-const triple = z.tuple([z.number(), z.number(), z.number()]);
+/** A single number is every channel's. */
+const triple = z.union([
+  z.tuple([z.number(), z.number(), z.number()]),
+  z.number().transform((n): [number, number, number] => [n, n, n]),
+]);
 
 /** Older files give a plain number: the short side of `size`, both sides of `crop_size`. */
 const schema = z.object({
@@ -41,37 +45,92 @@ const schema = z.object({
 export type PreprocessorConfig = z.output<typeof schema>;
 
 /**
- * Reads a `preprocessor_config.json`; what it leaves out is its own kind's (CLIP's, DINOv2's, LLaVA's or SigLIP's).
+ * Reads a `preprocessor_config.json`; what it leaves out is its own kind's (CLIP's, DINOv2's, LLaVA's, SigLIP's or
+ * ViT's). A step that is null (`do_resize` ...) is not taken; any other null says nothing.
  * @throws DiffsightError CONFIG that names the fields that are wrong or not supported
  */
 export function readPreprocessorConfig(json: unknown): PreprocessorConfig {
-  const fields = typeof json === "object" && json !== null ? (json as Record<string, unknown>) : undefined;
+  const fields = typeof json === "object" && json !== null ? stated(json) : undefined;
   const { data, error } = schema.safeParse(fields ? { ...processorDefaults(fields), ...fields } : json);
   if (data) return data;
   const issues = error.issues.map(({ path, message }) => `${path.join(".") || "the file"}: ${message}`);
   throw failure("CONFIG", `The preprocessor config is not supported: ${issues.join("; ")}`);
 }
 
+function stated(json: object): Record<string, unknown> {
+  const fields = Object.entries(json).flatMap(([name, value]) => {
+    if (value !== null) return [[name, value] as const];
+    return name.startsWith("do_") ? [[name, false] as const] : [];
+  });
+  return Object.fromEntries(fields);
+}
+
+/** The config for pictures of another side that the network sees; what is cut off keeps its share. */
+export function withSide(config: PreprocessorConfig, side: number, fit: Fit): PreprocessorConfig {
+  const { size, do_center_crop } = config;
+  const own = finalSize(config);
+  const square = { height: side, width: side };
+  const scaled = (length: number) => Math.round((length * side) / Math.min(own.width, own.height));
+  const isCropped = fit === "crop" && "shortest_edge" in size;
+  return {
+    ...config,
+    do_resize: true,
+    size: isCropped ? { shortest_edge: do_center_crop ? scaled(size.shortest_edge) : side } : square,
+    crop_size: square,
+  };
+}
+
 /**
  * Prepares an image for CLIP, SigLIP or DINOv2.
  * @param config from readPreprocessorConfig
- * @param fit `crop`: just as the config says (resize, then centre crop); `pad`: filled up to a square with the mean
- *   colour first, as LLaVA does; `squash`: distorted to the final size
+ * @param fit `crop`: resize and centre crop as the config says; `pad`: filled up to a square with the config's mean
+ *   colour first, as LLaVA does; `squash`: distorted to the final size. Default: `pad` where the config has `do_pad`
  * @returns f32 [1, 3, height, width]
  */
-export function clipPixels(image: RgbImage, config: PreprocessorConfig, fit: Fit = "crop"): Tensor {
+export function clipPixels(image: RgbImage, config: PreprocessorConfig, fit = usualFit(config)): Tensor {
   return planes(clipImage(image, config, fit), byteTables(config));
 }
 
+/**
+ * `clipPixels` of exactly the size that a network takes.
+ * @throws misuse FIT naming the config's fields that give this picture another one
+ */
+export function networkPixels(
+  image: RgbImage,
+  config: PreprocessorConfig,
+  fit = usualFit(config),
+  { width, height }: Size = finalSize(config),
+): Tensor {
+  const seen = clipImage(image, config, fit);
+  if (seen.width === width && seen.height === height) return planes(seen, byteTables(config));
+  const { do_resize, do_center_crop, size, crop_size } = config;
+  const fields = {
+    do_resize,
+    ...(do_resize && { size }),
+    do_center_crop: do_center_crop ?? false,
+    ...(do_center_crop && { crop_size }),
+  };
+  const means = do_resize && !do_center_crop ? '"pad" or "squash"' : '"squash"';
+  throw misuse(
+    "FIT",
+    `A picture of ${image.width} x ${image.height} becomes ${seen.width} x ${seen.height} where the encoder takes ` +
+      `${width} x ${height}: its image processor has ${JSON.stringify(fields)}. Take the fit ${means}, or change ` +
+      "these fields.",
+  );
+}
+
+/** What a config asks for. */
+export const usualFit = ({ do_pad }: PreprocessorConfig): Fit => (do_pad ? "pad" : "crop");
+
 /** The picture that CLIP sees: `clipPixels` before its bytes become numbers. */
-export function clipImage(image: RgbImage, config: PreprocessorConfig, fit: Fit = "crop"): RgbImage {
+export function clipImage(image: RgbImage, config: PreprocessorConfig, fit = usualFit(config)): RgbImage {
   const { do_resize, size, do_center_crop, crop_size } = config;
   const filter = filters[config.resample]!;
   if (fit === "squash") {
     const { width, height } = finalSize(config);
     return resize(image, width, height, filter);
   }
-  let seen = fit === "pad" || config.do_pad ? padToSquare(image, meanColour(config)) : image;
+  let seen = fit === "pad" ? padToSquare(image, meanColour(config)) : image;
   if (do_resize) {
     const { width, height } = "width" in size ? size : shortSide(seen, size.shortest_edge);
     seen = resize(seen, width, height, filter);

@@ -52,6 +52,17 @@ describe("fitting an image", () => {
     expect(pixel(image, 7, 7)).toEqual([9, 7, 0]);
   });
 
+  it("cuts more than there is with black around, wider and lower at once", () => {
+    const cut = cropCentre(ruler(4, 5), 6, 3);
+    expect([cut.width, cut.height]).toEqual([6, 3]);
+    expect([0, 1, 4, 5].map((x) => pixel(cut, x, 0))).toEqual([
+      [0, 0, 0],
+      [0, 1, 0],
+      [3, 1, 0],
+      [0, 0, 0],
+    ]);
+  });
+
   it("pads to the target's shape in CLIP's mean colour", () => {
     const square = fitImage(ruler(6, 3), { width: 6, height: 6, fit: "pad", filter: "bicubic" });
     expect(square).toEqual(padToSquare(ruler(6, 3)));
@@ -70,7 +81,7 @@ describe("fitting an image", () => {
       /"stretch": squash, crop, pad/,
     );
     expect(() => fitImage(ruler(4, 4), { ...options, fit: "squash", width: 0 })).toThrow(/0 x 4/);
-    expect(() => cropCentre(ruler(4, 4), 5, 4)).toThrow(/5 x 4 cannot be cut out of 4 x 4/);
+    expect(() => cropCentre(ruler(4, 4), 0, 4)).toThrow(/0 x 4/);
     expect(() => padTo(ruler(4, 4), 3, 4, [0, 0, 0])).toThrow(/4 x 4 does not fit into 3 x 4/);
   });
 });

@@ -61,18 +61,20 @@ function enclosingSize(image: Size, target: Size): Size {
       };
 }
 
-/** The middle of an image; when it is an odd pixel off, the part further up and left, as transformers cuts it. */
+/**
+ * The middle of an image; when it is an odd pixel off, the part further up and left, as transformers cuts it. What a
+ * side lacks is black.
+ */
 export function cropCentre(image: RgbImage, width: number, height: number): RgbImage {
   if (width === image.width && height === image.height) return image;
-  if (width > image.width || height > image.height) {
-    throw misuse("SHAPE", `${width} x ${height} cannot be cut out of ${image.width} x ${image.height}.`);
-  }
+  // Below 0 where the image is smaller.
   const left = (image.width - width) >> 1;
   const top = (image.height - height) >> 1;
   const part = blankImage(width, height);
-  for (let y = 0; y < height; y++) {
-    const from = ((top + y) * image.width + left) * 3;
-    part.data.set(image.data.subarray(from, from + width * 3), y * width * 3);
+  const [from, to] = [Math.max(0, left), Math.min(image.width, left + width)];
+  for (let y = Math.max(0, top); y < Math.min(image.height, top + height); y++) {
+    const row = image.data.subarray((y * image.width + from) * 3, (y * image.width + to) * 3);
+    part.data.set(row, ((y - top) * width + from - left) * 3);
   }
   return part;
 }

@@ -1,6 +1,15 @@
 /** @file The image room's door: decoding, PIL-exact resizing, the networks' processors, maps and pictures. */
 
-export { clipImage, clipPixels, finalSize, type PreprocessorConfig, readPreprocessorConfig } from "./clip.js";
+export {
+  clipImage,
+  clipPixels,
+  finalSize,
+  networkPixels,
+  type PreprocessorConfig,
+  readPreprocessorConfig,
+  usualFit,
+  withSide,
+} from "./clip.js";
 export { type DecodeOptions, decodeImage, type ImageLimits } from "./decode.js";
 export {
   clipMeanColour,

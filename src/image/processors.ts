@@ -21,6 +21,13 @@ const processors: Record<string, object> = {
     image_mean: [0.5, 0.5, 0.5],
     image_std: [0.5, 0.5, 0.5],
   },
+  ViTImageProcessor: {
+    size: { height: 224, width: 224 },
+    resample: 2,
+    do_center_crop: false,
+    image_mean: [0.5, 0.5, 0.5],
+    image_std: [0.5, 0.5, 0.5],
+  },
 };
 
 /**

@@ -17,6 +17,7 @@ import {
   type StreamShape,
   type VlmDescription,
 } from "../vlm/index.js";
+import type { OpenOptions } from "../weights/index.js";
 
 /** An encoder's description, or where a diffsight.json has it under a name. */
 export const describedEncoder = z.union([
@@ -60,6 +61,8 @@ export async function readDescriptionFile(file: string): Promise<VlmDescription>
 
 export interface TokenEncoder {
   readonly shape: StreamShape;
+  /** What the user is to be told of how it was opened. */
+  readonly notices: readonly string[];
   /** f16 [tokens, width], as stores hold them; with the text's own pass whole (s = 1) when there is a text. */
   see(picture: Picture, prompt: string): Promise<Tensor>;
   release(): Promise<void>;
@@ -70,11 +73,16 @@ const device = { device: "cpu", memory: "fast", threads: 1, host: "here" } as co
 /** @throws DiffsightError what opening its model may raise */
 export async function openTokenEncoder({ encoder, folder }: FoundEncoder): Promise<TokenEncoder> {
   const engine = await Engine.open(device);
-  const opener = new EncoderOpener(engine, device);
+  const notices: string[] = [];
+  const onProgress: OpenOptions["onProgress"] = (event) => {
+    if (event.status === "notice") notices.push(event.message);
+  };
+  const opener = new EncoderOpener(engine, { ...device, onProgress });
   const opened = await opener.open(encoder, resolveModel(encoder.model, folder));
   const { tokens, width } = opened.shape;
   return {
     shape: opened.shape,
+    notices,
     async see(picture, prompt) {
       const reason = prompt === "" ? "none" : "text";
       const seen = await opened.see(picture, { prompt, guidance: prompt === "" ? 0 : 1, reason });

@@ -34,6 +34,7 @@ export type { VisionLanguageModelOptions } from "./parts.js";
 export { type ProjectorConfig, projector, projectorLayout, readProjectorType } from "./projector.js";
 export { EncoderOpener, type ModelSource, type OpenEncoder } from "./sight/encoders.js";
 export { planSight, type SightPlan } from "./sight/plan.js";
+export { type ImageProcessor, readImageProcessor } from "./sight/processor.js";
 export type { DiffusionLook, DiffusionPrompt, DiffusionTold, Picture, Sight, Steer } from "./sight/sight.js";
 export { gridTokens } from "./sight/tokens.js";
 export {

@@ -1,13 +1,14 @@
 /** @file Opening a LLaVA: its three networks as checkpoints of their own, whichever layout the folder has. */
 
 import type { Value } from "../graph/index.js";
-import { type Fit, type PreprocessorConfig, readPreprocessorConfig } from "../image/index.js";
+import { type Fit, type PreprocessorConfig, usualFit } from "../image/index.js";
 import { readLanguageConfig, readVisionEncoder, type VisionEncoder, visionTokens } from "../models/index.js";
 import { DiffsightError, failure, misuse } from "../tensor/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel, Scope } from "../weights/index.js";
 import { type LlavaConfig, readLlavaConfig } from "./llava-config.js";
 import { type LlavaComponent, llavaCheckpoint } from "./llava-keys.js";
 import { type ProjectorConfig, projector } from "./projector.js";
+import { readImageProcessor } from "./sight/processor.js";
 
 export interface LlavaOptions extends OpenOptions {
   /** The vision encoder's folder or id, in place of what the original's config.json names. */
@@ -50,14 +51,14 @@ export async function openLlava(folder: ModelFolder, options: LlavaOptions = {})
       ? { encoder: readVisionEncoder(config.vision.config), folder, own: component(whole, "vision") }
       : await openVision(visionSource ?? config.vision.source, folder, open, whole);
   if (config.layout === "transformers") checkSelection(config, vision.encoder);
-  const file = await vision.folder.json("preprocessor_config.json", true);
+  const { config: preprocessor } = await readImageProcessor(vision.folder, vision.encoder, open.onProgress);
   return {
     config,
     vision: {
       encoder: vision.encoder,
       checkpoint: vision.own,
-      preprocessor: file ? readPreprocessorConfig(file) : vision.encoder.preprocessor,
-      fit: config.fit ?? "crop",
+      preprocessor,
+      fit: config.fit ?? usualFit(preprocessor),
     },
     projector: {
       config: {

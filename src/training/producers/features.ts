@@ -8,17 +8,18 @@ import { contentKey, hashFolder, type Store } from "../../data/index.js";
 import { DiffusionEncoder } from "../../diffusion/index.js";
 import { Engine } from "../../engine/index.js";
 import { input, reshape, type Value } from "../../graph/index.js";
-import { clipPixels, type RgbImage, readPreprocessorConfig, vaePixels } from "../../image/index.js";
+import { networkPixels, type RgbImage, vaePixels } from "../../image/index.js";
 import {
   clipVision,
   encodeImage,
   readAutoencoderConfig,
   readClipConfig,
   readClipVisionConfig,
+  readVisionEncoder,
   visionPatches,
 } from "../../models/index.js";
 import { formatDims, misuse, Tensor } from "../../tensor/index.js";
-import { gridTokens, resolveModel } from "../../vlm/index.js";
+import { gridTokens, readImageProcessor, resolveModel } from "../../vlm/index.js";
 import { modelPath, openModel, Scope } from "../../weights/index.js";
 import type { AskedRow } from "../lines.js";
 import { defineProducer, type Production } from "../producer.js";
@@ -84,6 +85,8 @@ export type FeaturesConfig = z.infer<typeof featuresSchema>;
 type Seen = Record<string, Tensor>;
 
 interface Encoder {
+  /** What the user is to be told of how it was opened. */
+  notices?: readonly string[];
   /** @param name equal pictures have equal names */
   see(image: RgbImage, prompt: string, name: string): Promise<Seen>;
   release(): Promise<void>;
@@ -164,7 +167,14 @@ async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
   const folder = await openModel(config.model);
   const json = await folder.json<{ vision_config?: unknown }>("config.json");
   const network = json.vision_config ? readClipConfig(json).vision : readClipVisionConfig(json);
-  const preprocessor = readPreprocessorConfig(await folder.json("preprocessor_config.json"));
+  const usual = readVisionEncoder({
+    ...json,
+    model_type: json.vision_config ? "clip" : "clip_vision_model",
+  });
+  const notices: string[] = [];
+  const { config: preprocessor } = await readImageProcessor(folder, usual, (event) => {
+    if (event.status === "notice") notices.push(event.message);
+  });
   const w = Scope.of(await folder.checkpoint(""));
   const build = (pixels: Value) => {
     const { hiddenStates, imageEmbeds } = clipVision(w, network, pixels);
@@ -177,13 +187,15 @@ async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
     const count = hiddenStates.length;
     throw misuse("LAYER", `layer ${config.layer}: there are ${-count} to ${count - 1}, and "embedding".`);
   };
-  const dims = [1, network.channels, network.imageSize, network.imageSize];
-  return graphEncoder(
+  const side = network.imageSize;
+  const dims = [1, network.channels, side, side];
+  const encoder = await graphEncoder(
     build,
     dims,
-    (image) => clipPixels(image, preprocessor),
+    (image) => networkPixels(image, preprocessor, undefined, { width: side, height: side }),
     (features) => features,
   );
+  return { ...encoder, notices };
 }
 
 async function latentEncoder(config: Config<"latent">, side: number): Promise<Encoder> {
@@ -201,6 +213,7 @@ async function latentEncoder(config: Config<"latent">, side: number): Promise<En
 async function describedFeatures({ as }: Config<"described">): Promise<Encoder> {
   const encoder = await openTokenEncoder(await encoderDescription(as));
   return {
+    notices: encoder.notices,
     see: async (image, prompt, name) => ({ features: await encoder.see({ image, key: name }, prompt) }),
     release: () => encoder.release(),
   };
@@ -312,6 +325,7 @@ export const producer = defineProducer<FeaturesConfig>({
       count: planned.length,
       columns,
       lines: true,
+      ...(encoder.notices && { warnings: encoder.notices }),
       async make(from, to) {
         const made: Awaited<ReturnType<typeof seeAt>>[] = [];
         for (let i = from; i < to; i++) made.push(await seeAt(planned[i]!));

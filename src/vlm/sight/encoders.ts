@@ -3,7 +3,7 @@
 import { DiffusionEncoder, Memory } from "../../diffusion/index.js";
 import type { CallOptions, Engine, EngineOptions } from "../../engine/index.js";
 import { input, reshape } from "../../graph/index.js";
-import { clipPixels, finalSize, readPreprocessorConfig } from "../../image/index.js";
+import { finalSize, networkPixels, withSide } from "../../image/index.js";
 import {
   clipText,
   pooledIndex,
@@ -18,6 +18,7 @@ import type { ConditioningChoice } from "../conditioning.js";
 import type { EncoderDescription } from "../description.js";
 import type { StreamShape } from "../fusion/index.js";
 import { diffusionEncoder } from "./diffusion.js";
+import { readImageProcessor } from "./processor.js";
 import type { DiffusionLook, Picture } from "./sight.js";
 
 /** What an encoder is told with a picture. */
@@ -85,10 +86,8 @@ export class EncoderOpener {
   ): Promise<OpenEncoder> {
     const folder = await this.#folder(from);
     const encoder = readVisionEncoder(await folder.json("config.json"));
-    const file = await folder.json("preprocessor_config.json", true);
-    const own = file ? readPreprocessorConfig(file) : encoder.preprocessor;
-    const sized = size && { size: { height: size, width: size }, crop_size: { height: size, width: size } };
-    const preprocessor = sized ? { ...own, ...sized } : own;
+    const own = (await readImageProcessor(folder, encoder, this.options.onProgress)).config;
+    const preprocessor = size === undefined ? own : withSide(own, size, fit);
     const { width, height } = finalSize(preprocessor);
     const pixels = input("pixels", [1, encoder.channels, height, width]);
     const w = Scope.of(await folder.checkpoint(""));
@@ -101,7 +100,7 @@ export class EncoderOpener {
       shape: { tokens: count, width: channels, grid: select === "class" ? undefined : grid },
       async see({ image, key }, _, call = {}) {
         const seen = await memory.recall(key, () =>
-          program.run({ pixels: clipPixels(image, preprocessor, fit) }, call),
+          program.run({ pixels: networkPixels(image, preprocessor, fit) }, call),
         );
         return seen.tokens!;
       },

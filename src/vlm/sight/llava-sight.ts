@@ -3,7 +3,7 @@
 import { Memory } from "../../diffusion/index.js";
 import type { CallOptions, Engine, Program } from "../../engine/index.js";
 import { input, reshape } from "../../graph/index.js";
-import { clipPixels, type Fit, finalSize } from "../../image/index.js";
+import { type Fit, finalSize, networkPixels } from "../../image/index.js";
 import type { Tensor } from "../../tensor/index.js";
 import { type Llava, llavaImageFeatures } from "../llava-open.js";
 import type { Picture, Sight } from "./sight.js";
@@ -37,7 +37,7 @@ export class LlavaSight implements Sight {
 
   async rows({ image, key }: Picture, _: unknown, call: CallOptions = {}): Promise<Tensor> {
     const seen = await this.#memory.recall(key, () =>
-      this.#program.run({ pixels: clipPixels(image, this.#llava.vision.preprocessor, this.#fit) }, call),
+      this.#program.run({ pixels: networkPixels(image, this.#llava.vision.preprocessor, this.#fit) }, call),
     );
     return seen.rows!;
   }
