@@ -168,6 +168,51 @@ describe("layout llava", () => {
     else await expect(opened).rejects.toThrow('"default" drops a patch of siglip');
   });
 
+  it.each([
+    ["clip-vision", "vision_model."],
+    ["siglip-vision", "vision_model."],
+    ["dinov2", ""],
+  ])("has the published keys of %s where its own file leaves out their root", async (golden, root) => {
+    const seen = inside(`flat-${golden}`);
+    cpSync(goldenPath(golden), seen, { recursive: true });
+    const file = path.join(seen, "model.safetensors");
+    const flat = [...decodeSafetensors(readFileSync(file)).tensors].flatMap(([key, tensor]) =>
+      key.endsWith("position_ids") ? [] : [[key.replace(/^vision_model\./, ""), tensor] as const],
+    );
+    writeFileSync(file, encodeSafetensors(flat));
+    const language = { model: writeLanguageModel(inside("llama")) };
+    const sight = { encoders: { eye: { kind: "vision", model: seen, fit: "pad" } }, language };
+    const llava = await exported(`llava-flat-${golden}`, sight, "llava");
+    const index = parsed(`llava-flat-${golden}`, "model.safetensors.index.json");
+    const keys = Object.keys(index.weight_map).filter((key) => key.startsWith("vision_tower."));
+    expect(keys.sort()).toEqual(flat.map(([key]) => `vision_tower.${root}${key}`).sort());
+    expectAlike(await answer(llava), await answer(await exported(`own-flat-${golden}`, sight, "model")));
+  });
+
+  it("prepares pictures as processor_config.json of the encoder says, in a file that every version reads", async () => {
+    const seen = inside("nested");
+    cpSync(clip, seen, { recursive: true });
+    const { image_size: side } = parsed("nested", "config.json");
+    const half = { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
+    const image_processor = {
+      image_processor_type: "CLIPImageProcessor",
+      size: { shortest_edge: side },
+      crop_size: { height: side, width: side },
+      do_pad: null,
+      ...half,
+    };
+    writeFileSync(path.join(seen, "processor_config.json"), JSON.stringify({ image_processor }));
+    const language = { model: writeLanguageModel(inside("llama")) };
+    const sight = { encoders: { eye: { kind: "vision", model: seen, fit: "crop" } }, language };
+    await exported("llava-nested", sight, "llava");
+    expect(parsed("llava-nested", "preprocessor_config.json")).toMatchObject({
+      ...half,
+      do_center_crop: true,
+    });
+    expect(parsed("llava-nested", "preprocessor_config.json")).not.toHaveProperty("do_pad", null);
+    expect(parsed("llava-nested", "processor_config.json")).not.toHaveProperty("image_processor");
+  });
+
   it("adds a token for pictures to SentencePiece's own file, and as many rows as it takes", async () => {
     const place = writeLanguageModel(inside("pieces"));
     rmSync(path.join(place, "tokenizer.json"));

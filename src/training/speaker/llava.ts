@@ -1,10 +1,15 @@
 /** @file A trained model as transformers' `LlavaForConditionalGeneration`: for those that are one, of one vision encoder. */
 
-import { finalSize, readPreprocessorConfig } from "../../image/index.js";
+import { finalSize } from "../../image/index.js";
 import { readVisionEncoder, type VisionEncoder } from "../../models/index.js";
 import { misuse, Tensor } from "../../tensor/index.js";
 import { imageMark, readTokenizer, type TokenizerContents } from "../../text/index.js";
-import { type EncoderDescription, resolveModel, type VlmDescription } from "../../vlm/index.js";
+import {
+  type EncoderDescription,
+  readImageProcessor,
+  resolveModel,
+  type VlmDescription,
+} from "../../vlm/index.js";
 import { type ModelFolder, openModel } from "../../weights/index.js";
 import type { ExportRequest, Weights } from "../task.js";
 import { configFile, jsonFile } from "../tasks/exported.js";
@@ -68,7 +73,7 @@ export async function llavaFiles(request: ExportRequest<SpeakerTraining>): Promi
     }),
     "preprocessor_config.json": jsonFile(await preprocessorJson(folder, vision, encoder)),
     ...files,
-    ...shardFiles([...spoken, await seenShard(folder, weights)], dtype),
+    ...shardFiles([...spoken, await seenShard(folder, vision, weights)], dtype),
   };
 }
 
@@ -111,37 +116,45 @@ const projectorKeys = [
   ["weight", "bias"].map((part) => [`${own}.${part}`, `${theirs}.${part}`] as const),
 );
 
-/** The vision encoder under the keys of published files (`vision_tower.vision_model.encoder...`), and the projector. */
-async function seenShard(folder: ModelFolder, weights: Weights): Promise<Shard> {
+/**
+ * The vision encoder under the keys of published files (`vision_tower.vision_model.encoder...`; DINOv2's have no such
+ * root), whether or not its own file leaves the root out, as transformers 5 does; and the projector.
+ */
+async function seenShard(folder: ModelFolder, { kind }: VisionEncoder, weights: Weights): Promise<Shard> {
   const { entries, read } = await folder.checkpoint("");
   const used = [...entries.keys()].filter(
     (key) => !/^(text_model|text_projection|visual_projection|logit_)|position_ids$/.test(key),
   );
+  const published = (key: string) => {
+    const root = kind === "dinov2" || key.startsWith("vision_model.") ? "" : "vision_model.";
+    return `vision_tower.${root}${key.replace(/^dinov2\./, "")}`;
+  };
   return {
-    keys: [...used.map((key) => `vision_tower.${key}`), ...projectorKeys.map(([, theirs]) => theirs)],
+    keys: [...used.map(published), ...projectorKeys.map(([, theirs]) => theirs)],
     async read() {
       const found = new Map<string, Tensor>();
-      for (const key of used) found.set(`vision_tower.${key}`, (await read(key)).to("f32"));
+      for (const key of used) found.set(published(key), (await read(key)).to("f32"));
       for (const [own, theirs] of projectorKeys) found.set(theirs, weights.get(own)!);
       return found;
     },
   };
 }
 
-/** What the file says, and its kind's defaults spelt out; with what the description's `fit` changes. */
+/** What the folder says, and its kind's defaults spelt out; with what the description's `fit` changes. */
 async function preprocessorJson(folder: ModelFolder, encoder: VisionEncoder, { fit }: Vision) {
-  const file = await folder.json<Record<string, unknown>>("preprocessor_config.json", true);
-  const config = file ? readPreprocessorConfig(file) : encoder.preprocessor;
+  const { config, stated } = await readImageProcessor(folder, encoder);
+  const said = Object.entries(stated ?? {}).filter(([, value]) => value !== null);
   const own = {
     image_processor_type: "CLIPImageProcessor",
-    ...file,
+    ...Object.fromEntries(said),
     ...config,
+    ...(config.do_pad && { do_pad: false }),
     do_center_crop: config.do_center_crop ?? false,
     processor_class: "LlavaProcessor",
   };
   if (fit === "crop") return own;
   if (fit === "pad") return { ...own, image_processor_type: "LlavaImageProcessor", do_pad: true };
-  return { ...own, size: finalSize(config), do_center_crop: false };
+  return { ...own, do_resize: true, size: finalSize(config), do_center_crop: false };
 }
 
 /** A token that stands for pictures: the tokenizer's own, or a new one behind its last. */
