@@ -63,6 +63,30 @@ describe.each(algorithms)("vision encoders with $name", ({ name, options, times 
   });
 });
 
+it.each([
+  ["clip-vision", { num_channels: 1 }, /patch_embedding\.weight" is \[.*\], the config asks for \[\d+, 1, /],
+  [
+    "siglip-vision",
+    { patch_size: 6 },
+    /patch_embedding\.weight" is \[.*\], the config asks for \[\d+, 3, 6, 6\]/,
+  ],
+  [
+    "dinov2",
+    { num_channels: 1 },
+    /patch_embeddings\.projection\.weight" is \[.*\], the config asks for \[\d+, 1, /,
+  ],
+  [
+    "clip-vision",
+    { intermediate_size: 7 },
+    /layers\.0\.mlp\.fc1\.weight" is \[.*\], the config asks for \[7, /,
+  ],
+])("weights of %s that %j does not fit are named", (folder, wrong, message) => {
+  const { config, checkpoint } = checkpoints.get(folder)!;
+  const encoder = readVisionEncoder({ ...(config as object), ...wrong });
+  const pixels = input("pixels", [1, "num_channels" in wrong ? 1 : 3, 42, 42]);
+  expect(() => encoder.states(Scope.of(checkpoint), pixels)).toThrow(message);
+});
+
 describe("tokens of a layer", () => {
   const of = (folder: string, dims: number[]) => {
     const { config, checkpoint } = checkpoints.get(folder)!;

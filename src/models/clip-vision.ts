@@ -4,7 +4,6 @@ import { z } from "zod";
 import {
   add,
   concat,
-  conv2d,
   expand,
   gather,
   linear as project,
@@ -15,8 +14,15 @@ import {
 import type { Scope } from "../weights/index.js";
 import { type ClipLayerConfig, clipLayer } from "./clip-layer.js";
 import { only, readConfig, size, withDefault } from "./config.js";
-import { activationNames, layerNorm, toTokens } from "./layers.js";
-import { type PatchConfig, patchGrid, readPatchConfig, resizePositions, visionFields } from "./patches.js";
+import { activationNames, layerNorm } from "./layers.js";
+import {
+  embedPatches,
+  type PatchConfig,
+  patchGrid,
+  readPatchConfig,
+  resizePositions,
+  visionFields,
+} from "./patches.js";
 
 const schema = z.looseObject({
   model_type: only("clip_vision_model"),
@@ -78,9 +84,8 @@ export function clipVision(
 
   // 1. Embeddings: the class token, then the patches row by row
   const place = model.at("embeddings");
-  const kernel = place.at("patch_embedding").parameter("weight");
   const positions = place.at("position_embedding").parameter("weight", [1 + config.grid ** 2, hiddenSize]);
-  let patches: Value = toTokens(conv2d(pixels, kernel, undefined, { stride: patchSize }));
+  let patches: Value = embedPatches(pixels, place.at("patch_embedding"), config);
   const square = slice(positions, 0, 1, 1 + config.grid ** 2);
   patches = add(patches, resizePositions(square, config.grid, rows, columns));
   if (visible) patches = gather(reshape(patches, [-1, hiddenSize]), visible);

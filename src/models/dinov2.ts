@@ -8,13 +8,18 @@ import {
   type ActivationName,
   activation,
   activationNames,
-  conv2d,
   layerNorm,
   linear,
   linearParts,
-  toTokens,
 } from "./layers.js";
-import { type PatchConfig, patchGrid, readPatchConfig, resizePositions, visionFields } from "./patches.js";
+import {
+  embedPatches,
+  type PatchConfig,
+  patchGrid,
+  readPatchConfig,
+  resizePositions,
+  visionFields,
+} from "./patches.js";
 
 const schema = z.looseObject({
   model_type: only("dinov2", "dinov2_with_registers"),
@@ -76,7 +81,7 @@ export function dinov2(w: Scope, config: Dinov2Config, pixels: Value): Dinov2Out
   // 1. Embeddings: class token, registers, patches row by row; registers have no place
   const [rows, columns] = patchGrid({ width: width!, height: height! }, patchSize);
   const place = model.at("embeddings");
-  const patches = toTokens(conv2d(pixels, place.at("patch_embeddings", "projection"), { stride: patchSize }));
+  const patches = embedPatches(pixels, place.at("patch_embeddings", "projection"), config);
   const positions = reshape(place.parameter("position_embeddings", [1, 1 + grid ** 2, hiddenSize]), [
     -1,
     hiddenSize,
@@ -110,11 +115,12 @@ function layer(w: Scope, config: Dinov2Config, x: Value): Value {
   // 1. Self-attention
   const attn = w.at("attention", "attention");
   let h = layerNorm(x, w.at("norm1"), { eps });
-  const q = linear(h, attn.at("query"));
-  const k = linear(h, attn.at("key"));
-  const v = linear(h, attn.at("value"));
+  const whole = { out: hiddenSize };
+  const q = linear(h, attn.at("query"), whole);
+  const k = linear(h, attn.at("key"), whole);
+  const v = linear(h, attn.at("value"), whole);
   h = attention(q, k, v, { heads, scale: (hiddenSize / heads) ** -0.5 });
-  h = linear(h, w.at("attention", "output", "dense"));
+  h = linear(h, w.at("attention", "output", "dense"), whole);
   x = add(x, mul(h, w.at("layer_scale1").parameter("lambda1", [hiddenSize])));
 
   // 2. Feed-forward
@@ -123,7 +129,8 @@ function layer(w: Scope, config: Dinov2Config, x: Value): Value {
 }
 
 function feedForward(w: Scope, config: Dinov2Config, x: Value): Value {
-  if (!config.gated) return linear(activation(config.activation)(linear(x, w.at("fc1"))), w.at("fc2"));
+  const whole = { out: config.hiddenSize };
+  if (!config.gated) return linear(activation(config.activation)(linear(x, w.at("fc1"))), w.at("fc2"), whole);
   const [gate, up] = linearParts(x, w.at("weights_in"), 2);
-  return linear(mul(silu(gate!), up!), w.at("weights_out"));
+  return linear(mul(silu(gate!), up!), w.at("weights_out"), whole);
 }

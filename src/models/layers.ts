@@ -13,25 +13,26 @@ import type { Scope } from "../weights/index.js";
  */
 export function linear(x: Value, w: Scope, options: { bias?: boolean; out?: number } = {}): Value {
   const out = options.out ?? w.dims("weight")?.[0];
-  if (out === undefined) return g.linear(x, w.parameter("weight"));
-  const shape = [out] as const;
-  const bias =
-    options.bias === undefined
-      ? w.optional("bias", shape)
-      : options.bias
-        ? w.parameter("bias", shape)
-        : undefined;
-  if (w.has("weight_scales")) return quantizedLinear(x, w, out, bias);
-  return w.adapted(x, g.linear(x, w.parameter("weight", [out, x.dims.at(-1)!]), bias));
+  if (w.has("weight_scales")) return quantizedLinear(x, w, out!, options);
+  const weight = w.parameter("weight", out === undefined ? out : [out, x.dims.at(-1)!]);
+  return w.adapted(x, g.linear(x, weight, biasOf(w, out!, options)));
+}
+
+function biasOf(w: Scope, out: number, { bias }: { bias?: boolean }): Value | undefined {
+  return bias === undefined ? w.optional("bias", [out]) : bias ? w.parameter("bias", [out]) : undefined;
 }
 
 /** Bits and blocks are told by the shapes. */
-function quantizedLinear(x: Value, w: Scope, out: number, bias: Value | undefined): Value {
+function quantizedLinear(x: Value, w: Scope, out: number, options: { bias?: boolean }): Value {
   const weight = w.packed("weight", out);
   const [, blocks, bytes] = weight.dims as [number, number, number];
   const block = x.dims.at(-1)! / blocks;
   const bits = (8 * bytes) / block === 8 ? 8 : 4;
-  return g.quantizedLinear(x, weight, w.parameter("weight_scales"), bias, { bits, block, activations: "i8" });
+  return g.quantizedLinear(x, weight, w.parameter("weight_scales"), biasOf(w, out, options), {
+    bits,
+    block,
+    activations: "i8",
+  });
 }
 
 /** As `linear`, its outputs in equal parts, a product each: the whole is never in memory beside its parts. */
@@ -56,12 +57,13 @@ export function groupNorm(x: Value, w: Scope, options: { groups: number; eps: nu
 }
 
 export function layerNorm(x: Value, w: Scope, options: { eps: number }): Value {
-  return g.layerNorm(x, w.parameter("weight"), w.parameter("bias"), options);
+  const shape = [x.dims.at(-1)!];
+  return g.layerNorm(x, w.parameter("weight", shape), w.parameter("bias", shape), options);
 }
 
 /** x [..., C] -> [..., C] */
 export function rmsNorm(x: Value, w: Scope, { eps }: { eps: number }): Value {
-  return g.rmsNorm(x, w.parameter("weight"), { eps });
+  return g.rmsNorm(x, w.parameter("weight", [x.dims.at(-1)!]), { eps });
 }
 
 /** ids [...] (i64) -> [..., C] */

@@ -1,10 +1,12 @@
 /** @file Patches of a picture, and their learned positions brought to other grids than the trained one. */
 
 import type { z } from "zod";
-import { constant, matmul, reshape, type Value } from "../graph/index.js";
+import { constant, conv2d, matmul, reshape, type Value } from "../graph/index.js";
 import { type InterpolateMode, interpolate } from "../image/index.js";
 import { failure, misuse, Tensor } from "../tensor/index.js";
+import type { Scope } from "../weights/index.js";
 import { size, withDefault } from "./config.js";
+import { toTokens } from "./layers.js";
 
 /** Fields that the configs of all vision transformers have, with CLIP's defaults where they agree. */
 export const visionFields = {
@@ -67,6 +69,20 @@ export function patchGrid(
     );
   }
   return [Math.floor(height / patchSize), Math.floor(width / patchSize)];
+}
+
+/**
+ * pixels [B, channels, H, W] -> patches row by row [B, rows columns, C]
+ * @param w where the kernel lies, and its bias where there is one
+ * @throws DiffsightError WEIGHT_MISSING, WEIGHT_SHAPE
+ */
+export function embedPatches(
+  pixels: Value,
+  w: Scope,
+  { hiddenSize, channels, patchSize }: PatchConfig,
+): Value {
+  const kernel = w.parameter("weight", [hiddenSize, channels, patchSize, patchSize]);
+  return toTokens(conv2d(pixels, kernel, w.optional("bias", [hiddenSize]), { stride: patchSize }));
 }
 
 /**

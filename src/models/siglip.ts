@@ -5,8 +5,15 @@ import { add, attention, expand, linear as project, reshape, split, type Value }
 import type { Scope } from "../weights/index.js";
 import { type ClipLayerConfig, clipLayer } from "./clip-layer.js";
 import { only, readConfig, size, withDefault } from "./config.js";
-import { activation, activationNames, conv2d, layerNorm, linear, toTokens } from "./layers.js";
-import { type PatchConfig, patchGrid, readPatchConfig, resizePositions, visionFields } from "./patches.js";
+import { activation, activationNames, layerNorm, linear } from "./layers.js";
+import {
+  embedPatches,
+  type PatchConfig,
+  patchGrid,
+  readPatchConfig,
+  resizePositions,
+  visionFields,
+} from "./patches.js";
 
 const schema = z.looseObject({
   model_type: only("siglip_vision_model"),
@@ -60,7 +67,7 @@ export function siglipVision(w: Scope, config: SiglipVisionConfig, pixels: Value
   // 1. Embeddings: patches row by row
   const [rows, columns] = patchGrid({ width: width!, height: height! }, patchSize);
   const place = model.at("embeddings");
-  const patches = toTokens(conv2d(pixels, place.at("patch_embedding"), { stride: patchSize }));
+  const patches = embedPatches(pixels, place.at("patch_embedding"), config);
   const positions = place.at("position_embedding").parameter("weight", [grid ** 2, hiddenSize]);
   let x: Value = add(patches, resizePositions(positions, grid, rows, columns));
 
@@ -87,8 +94,9 @@ function poolingHead(w: Scope, config: SiglipVisionConfig, x: Value): Value {
   const probe = expand(w.parameter("probe", [1, 1, hiddenSize]), [batch, 1, hiddenSize]);
   const [q, k, v] = [probe, x, x].map((from, i) => project(from, weights[i]!, biases[i]!));
   let h: Value = attention(q!, k!, v!, { heads, scale: (hiddenSize / heads) ** -0.5 });
-  h = linear(h, attn.at("out_proj"));
-  const inner = linear(layerNorm(h, w.at("layernorm"), { eps }), w.at("mlp", "fc1"));
-  h = add(h, linear(activation(config.activation)(inner), w.at("mlp", "fc2")));
+  h = linear(h, attn.at("out_proj"), { out: hiddenSize });
+  const normal = layerNorm(h, w.at("layernorm"), { eps });
+  const inner = linear(normal, w.at("mlp", "fc1"), { out: config.intermediateSize });
+  h = add(h, linear(activation(config.activation)(inner), w.at("mlp", "fc2"), { out: hiddenSize }));
   return reshape(h, [batch, hiddenSize]);
 }
