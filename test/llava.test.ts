@@ -146,6 +146,28 @@ describe.each(layouts)("LLaVA as $name", ({ folder, options }) => {
   });
 });
 
+describe("a LLaVA's language model", () => {
+  const read = (json: object) => readLlavaConfig(json).language as Record<string, unknown>;
+
+  it("has a tied head when the whole or its text says so", () => {
+    const text = { ...config.text_config, tie_word_embeddings: false };
+    expect(read({ ...config, text_config: text, tie_word_embeddings: true }).tie_word_embeddings).toBe(true);
+    expect(read({ ...config, text_config: text, tie_word_embeddings: false }).tie_word_embeddings).toBe(
+      false,
+    );
+    const tied = { ...text, tie_word_embeddings: true };
+    expect(read({ ...config, text_config: tied, tie_word_embeddings: false }).tie_word_embeddings).toBe(true);
+  });
+
+  it.each([
+    ["llava_llama", "llama"],
+    ["llava_mistral", "mistral"],
+    ["llava_qwen2", "qwen2"],
+  ])("of the original's %s is %s", (model_type, language) => {
+    expect(read({ ...originalConfig, model_type }).model_type).toBe(language);
+  });
+});
+
 describe("a LLaVA that does not fit together", () => {
   it("names the projector whose sizes are wrong", async () => {
     const clip = { ...config.vision_config, hidden_size: 16 };

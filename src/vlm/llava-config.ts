@@ -34,6 +34,7 @@ const transformers = z.looseObject({
   projector_hidden_act: z.literal("gelu").nullish(),
   vision_feature_layer: layers.nullish(),
   vision_feature_select_strategy: z.enum(["default", "full"]).nullish(),
+  tie_word_embeddings: z.boolean().nullish(),
 });
 
 const original = z.looseObject({
@@ -67,7 +68,12 @@ function readTransformers(json: unknown): LlavaConfig {
     },
     fit: undefined,
     projector: "mlp2x_gelu",
-    language: { model_type: "llama", ...c.text_config },
+    language: {
+      model_type: "llama",
+      ...c.text_config,
+      // Said in either place.
+      ...(c.tie_word_embeddings && { tie_word_embeddings: true }),
+    },
     imageToken,
   };
 }
