@@ -117,6 +117,8 @@ describe("turns", () => {
     expect(() => template.render([{ role: "assistant", text: "hi" }])).toThrow(/Turn 0 .* is the user's/);
     expect(() => template.render([])).toThrow(/needs a turn/);
     expect(() => chatTemplate("v2")).toThrow(/"v2": there are vicuna_v1, /);
+    // LLaVA has other conversations by these names.
+    for (const name of ["v0", "llama_2"]) expect(() => chatTemplate(name)).toThrow(/No chat template/);
   });
 
   it("may begin with the system's", () => {
@@ -145,7 +147,69 @@ describe("turns", () => {
   });
 });
 
+describe("a template that writes the token which begins a text itself", () => {
+  const source =
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ eos_token if m.role == 'assistant' }}{% endfor %}";
+
+  it("gets no second one, neither asked nor learnt", async () => {
+    const template = await jinjaTemplate(source, { bos_token: "<s>", eos_token: "</s>" });
+    const turns = turnsOf(["<image>\nhi", "hi"]);
+    const starts = (ids: readonly number[]) => ids.filter((id) => id === tokenizer.start).length;
+    const asked = encodeWithImages(tokenizer, template.render(turns.slice(0, 1)));
+    expect([asked[0], starts(asked)]).toEqual([tokenizer.start, 1]);
+    for (const hasImages of [true, false]) {
+      const { ids, mismatch } = labelConversation(tokenizer, template, turns, { hasImages });
+      expect([ids[0], starts(ids), ids.at(-1), mismatch]).toEqual([1, 1, 2, undefined]);
+    }
+  });
+
+  it("gets one where it does not", () => {
+    expect(encodeWithImages(tokenizer, "hi").slice(0, 2)).toEqual([1, ...tokenizer.encode("hi").slice(1, 2)]);
+  });
+});
+
 describe("pictures among the tokens", () => {
+  // A space is put before the text alone, not before what follows a special token.
+  const first = async (config: object = {}) => {
+    const json = JSON.parse(readFileSync(goldenPath("pipeline-llava", "tokenizer.json"), "utf8"));
+    json.normalizer = null;
+    json.pre_tokenizer = { type: "Metaspace", replacement: "▁", prepend_scheme: "first", split: false };
+    return readTokenizer({
+      "tokenizer.json": JSON.stringify(json),
+      "tokenizer_config.json": JSON.stringify(config),
+    });
+  };
+
+  it.each([
+    [
+      "USER: <image>\nWhat? ASSISTANT:",
+      [
+        1, 531, 88, 618, 72, 85, 557, 531, 640, 569, 315, 281, 554, 531, 68, 618, 618, 558, 618, 574, 68, 81,
+        574, 557,
+      ],
+    ],
+    [
+      "USER: <image> and <image>x ASSISTANT:",
+      [
+        1, 531, 88, 618, 72, 85, 557, 531, 640, 340, 531, 640, 559, 531, 68, 618, 618, 558, 618, 574, 68, 81,
+        574, 557,
+      ],
+    ],
+  ])("are found in the text as a whole, as transformers has it: %j", async (text, ids) => {
+    expect(encodeWithImages(await first(), text, { imageToken: 640, ownToken: 640 })).toEqual(ids);
+  });
+
+  it.each([
+    ["without a name for what begins a text", {}],
+    ["with what ends a text", { add_eos_token: true, eos_token: "</s>", tokenizer_class: "LlamaTokenizer" }],
+  ])("part texts that are begun and ended once: %s", async (_, config) => {
+    const tokenizer = await first(config);
+    const ids = encodeWithImages(tokenizer, "<image> a <image> b", { imageToken: -200 });
+    expect(ids.filter((id) => id === 1)).toEqual([1]);
+    expect(ids.indexOf(2)).toBe("add_eos_token" in config ? ids.length - 1 : -1);
+    expect(ids.slice(0, 2)).toEqual([1, -200]);
+  });
+
   it("have one id, and as many as they have features in transformers' way", () => {
     const id = tokenizer.id("<image>")!;
     const ids = encodeWithImages(tokenizer, "<image>a<image>", { imageToken: id });

@@ -32,6 +32,8 @@ export interface ChatTemplate {
   readonly stop: readonly string[];
   /** What no turn may spell, because it would be read as the beginning or the end of another turn. */
   readonly marks: readonly string[];
+  /** Whether of what the user says the pictures alone are written. */
+  readonly leavesOutQuestions?: boolean;
 }
 
 interface Style {
@@ -87,8 +89,6 @@ const styles: Readonly<Record<string, Style>> = {
 
 const aliases: Readonly<Record<string, string>> = {
   v1: "vicuna_v1",
-  v0: "llava_v0",
-  llama_2: "llava_llama_2",
   mistral: "mistral_instruct",
 };
 
@@ -112,6 +112,7 @@ export function chatTemplate(name: string): ChatTemplate {
     name,
     stop: style.names === "instruction" || end === "</s>" ? [] : [end],
     marks: style.marks ?? [],
+    leavesOutQuestions: style.names === "none",
     render(turns) {
       const hasSystem = turns[0]?.role === "system";
       const system = hasSystem ? turns[0]!.text : style.system;

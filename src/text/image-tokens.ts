@@ -8,25 +8,47 @@ import type { TextOptions, Tokenizer } from "./tokenizer.js";
 /** LLaVA's IMAGE_TOKEN_INDEX. */
 export const imageTokenIndex = -200;
 
+export interface PromptOptions extends TextOptions {
+  /** What stands for a picture among the ids. */
+  imageToken?: TokenId | undefined;
+  /** The tokenizer's own token of a picture, for models that were taught with it. */
+  ownToken?: TokenId | undefined;
+}
+
 /**
- * Ids of a prompt, split at "<image>" as LLaVA's `tokenizer_image_token` splits it: each part is a text of its own, and
- * the special token that begins a text is there once.
- * @param imageToken what stands for a picture
+ * Ids of a prompt with pictures. With `ownToken` it is one text, in which that token stands for each picture, as
+ * transformers' processors have it. Without, it is split at "<image>" as LLaVA's `tokenizer_image_token` splits it: each
+ * part is a text of its own, and the special tokens around a text are there once. A prompt that begins with the token
+ * which begins a text has all its special tokens: none are added.
  */
 export function encodeWithImages(
   tokenizer: Tokenizer,
   prompt: string,
-  { imageToken = imageTokenIndex, ...options }: TextOptions & { imageToken?: TokenId } = {},
+  { imageToken = imageTokenIndex, ownToken, addSpecialTokens }: PromptOptions = {},
 ): TokenId[] {
-  const ids: TokenId[] = [];
-  prompt.split(imageMark).forEach((part, i) => {
-    if (i > 0) ids.push(imageToken);
-    const own = tokenizer.encode(part, options);
-    const begins =
-      i > 0 && own.length > 0 && own[0] === tokenizer.start && options.addSpecialTokens !== false;
-    for (const id of begins ? own.slice(1) : own) ids.push(id);
-  });
-  return ids;
+  const specials = { addSpecialTokens: addSpecialTokens ?? !beginsItself(tokenizer, prompt) };
+  const own = ownToken === undefined ? undefined : tokenizer.token(ownToken);
+  if (own !== undefined) {
+    const ids = tokenizer.encode(
+      prompt.replaceAll(imageMark, () => own),
+      specials,
+    );
+    return ids.map((id) => (id === ownToken ? imageToken : id));
+  }
+  const parts = prompt.split(imageMark).map((part) => tokenizer.encode(part, { addSpecialTokens: false }));
+  const ids = parts.flatMap((part, i) => (i === 0 ? part : [imageToken, ...part]));
+  return specials.addSpecialTokens ? tokenizer.surround(ids) : ids;
+}
+
+/** Ids of a prompt without pictures, in which "<image>" is text like any other. */
+export function encodePrompt(tokenizer: Tokenizer, prompt: string): TokenId[] {
+  return tokenizer.encode(prompt, { addSpecialTokens: !beginsItself(tokenizer, prompt) });
+}
+
+/** Whether the template has written the token that begins a text. */
+function beginsItself(tokenizer: Tokenizer, prompt: string): boolean {
+  const text = tokenizer.start === undefined ? undefined : tokenizer.token(tokenizer.start);
+  return text !== undefined && prompt.startsWith(text);
 }
 
 /**

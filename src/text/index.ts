@@ -13,7 +13,12 @@ export {
 export * from "./clip-files.js";
 export * from "./clip-tokenizer.js";
 export * from "./clip-vocabulary.js";
-export { encodeWithImages, expandImageTokens, imageTokenIndex } from "./image-tokens.js";
+export {
+  encodeWithImages,
+  expandImageTokens,
+  imageTokenIndex,
+  type PromptOptions,
+} from "./image-tokens.js";
 export { type ChatTemplateContents, chatTemplateFiles, jinjaTemplate, readChatTemplate } from "./jinja.js";
 export { ignoredLabel, type LabelledConversation, type LabelOptions, labelConversation } from "./labels.js";
 export { TextStream, type TextStreamOptions } from "./text-stream.js";

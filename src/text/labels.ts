@@ -3,14 +3,13 @@
 import { failure } from "../tensor/index.js";
 import type { TokenId } from "./byte-pairs.js";
 import type { ChatTemplate, Turn } from "./chat.js";
-import { encodeWithImages, imageTokenIndex } from "./image-tokens.js";
+import { encodePrompt, encodeWithImages, type PromptOptions } from "./image-tokens.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** The label of what the loss leaves out (LLaVA's IGNORE_INDEX, torch's default). */
 export const ignoredLabel = -100;
 
-export interface LabelOptions {
-  imageToken?: TokenId;
+export interface LabelOptions extends Pick<PromptOptions, "imageToken" | "ownToken"> {
   /** False when no picture is shown and "<image>" is text like any other. */
   hasImages?: boolean;
   /** Longer conversations are cut off. */
@@ -42,11 +41,13 @@ export function labelConversation(
   turns: readonly Turn[],
   options: LabelOptions = {},
 ): LabelledConversation {
-  const { imageToken = imageTokenIndex, hasImages = true } = options;
+  const { imageToken, ownToken, hasImages = true } = options;
   const { maxLength = Number.POSITIVE_INFINITY, onMismatch = "mask" } = options;
   const encode = (count: number) => {
     const text = template.render(turns.slice(0, count));
-    return hasImages ? encodeWithImages(tokenizer, text, { imageToken }) : tokenizer.encode(text);
+    return hasImages
+      ? encodeWithImages(tokenizer, text, { imageToken, ownToken })
+      : encodePrompt(tokenizer, text);
   };
   const ids = encode(turns.length);
   const labels = new Array<number>(ids.length).fill(ignoredLabel);

@@ -21,6 +21,20 @@ export interface TokenizerConfig {
   maxLength: number | undefined;
 }
 
+/** The special tokens that have names, which chat templates know them by. */
+export const namedRoles = [
+  "bos_token",
+  "eos_token",
+  "unk_token",
+  "sep_token",
+  "pad_token",
+  "cls_token",
+  "mask_token",
+] as const;
+
+/** What LLaMA's tokenizers call them where no file does. */
+const llamaRoles = { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" };
+
 /** transformers writes 1e30 for "no limit". */
 const longest = 2 ** 24;
 
@@ -36,15 +50,16 @@ export function readTokenizerConfig(files: {
   };
   const json = parse("tokenizer_config.json");
   const map = parse("special_tokens_map.json");
-  const named = (role: string) => contentOf(json[role]) ?? contentOf(map[role]);
-  const roleNames = ["bos_token", "eos_token", "unk_token", "pad_token"];
+  const usual: Readonly<Record<string, string>> = isLlama(json) ? llamaRoles : {};
+  const named = (role: string) =>
+    role in json || role in map ? (contentOf(json[role]) ?? contentOf(map[role])) : usual[role];
   const additional = [json, map].flatMap(
     ({ additional_special_tokens: tokens, extra_special_tokens: extra }) => [
       ...(Array.isArray(tokens) ? tokens : []),
       ...Object.values(object(extra)),
     ],
   );
-  const special = [...roleNames.map(named), ...additional.map(contentOf)].filter((one) => one !== undefined);
+  const special = [...namedRoles.map(named), ...additional.map(contentOf)].filter((one) => one !== undefined);
   const find = (role: string, id: FindId) => {
     const token = named(role);
     return token === undefined ? undefined : id(token);
@@ -126,19 +141,26 @@ export function readAddedTokens(
 }
 
 /**
- * What begins and ends a text: `add_bos_token` and `add_eos_token` of the config where it has them, as transformers 5
- * takes them, else the tokenizer's own template.
+ * What begins and ends a text: what the tokenizer's own template says. Of LLaMA's tokenizers `add_bos_token` and
+ * `add_eos_token` are heard, each for its side, as transformers hears them; of others they say nothing.
  */
 export function withTemplateTokens(
-  template: TokenizerParts["template"] | undefined,
+  template: TokenizerParts["template"],
   { json, roles }: TokenizerConfig,
   id: FindId,
 ): TokenizerParts["template"] {
-  const { add_bos_token: before, add_eos_token: after } = json;
-  if (template && typeof before !== "boolean" && typeof after !== "boolean") return template;
+  if (!isLlama(json)) return template;
   const { start, end } = roles(id);
-  return {
-    before: before === true && start !== undefined ? [start] : [],
-    after: after === true && end !== undefined ? [end] : [],
+  const side = (flag: unknown, token: TokenId | undefined, own: readonly TokenId[]) => {
+    if (typeof flag !== "boolean") return own;
+    return flag && token !== undefined ? [token] : [];
   };
+  return {
+    before: side(json.add_bos_token, start, template.before),
+    after: side(json.add_eos_token, end, template.after),
+  };
+}
+
+function isLlama({ tokenizer_class: name }: Record<string, unknown>): boolean {
+  return name === "LlamaTokenizer" || name === "LlamaTokenizerFast";
 }

@@ -124,14 +124,17 @@ function readDecoder(config: unknown): TokenWriting {
   return writing;
 }
 
-function readTemplate(config: unknown): TokenizerParts["template"] | undefined {
+function readTemplate(config: unknown): TokenizerParts["template"] {
   const [template] = flattened(config, "processors").filter(({ type }) => type !== "ByteLevel");
-  if (!template) return undefined;
+  if (!template) return { before: [], after: [] };
+  if (template.type === "RobertaProcessing" || template.type === "BertProcessing") {
+    return { before: [readPaired(template.cls)], after: [readPaired(template.sep)] };
+  }
   if (template.type !== "TemplateProcessing" || !Array.isArray(template.single)) {
     throw unsupported(
       file,
       `the post-processor ${JSON.stringify(template.type)}`,
-      "known: TemplateProcessing, ByteLevel",
+      "known: TemplateProcessing, RobertaProcessing, BertProcessing, ByteLevel",
     );
   }
   const tokens = object(template.special_tokens);
@@ -145,6 +148,12 @@ function readTemplate(config: unknown): TokenizerParts["template"] | undefined {
     for (const id of Array.isArray(ids) ? ids : []) into.push(readId(file, name, id));
   }
   return { before, after };
+}
+
+/** A special token as `["<s>", 0]`. */
+function readPaired(token: unknown): TokenId {
+  const [name, id] = Array.isArray(token) ? token : [];
+  return readId(file, String(name), id);
 }
 
 /** A part of tokenizer.json as the list of its steps. */

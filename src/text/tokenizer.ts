@@ -103,8 +103,8 @@ export class Tokenizer {
 
   /** Ids of a text. Special tokens that the text spells are taken as such. */
   encode(text: string, { addSpecialTokens = true }: TextOptions = {}): TokenId[] {
-    const { template, model, normalize, split } = this.#parts;
-    const ids: TokenId[] = addSpecialTokens ? [...template.before] : [];
+    const { model, normalize, split } = this.#parts;
+    const ids: TokenId[] = [];
     for (const section of this.#plain.split(text)) {
       if (section.token) {
         ids.push(section.token.id);
@@ -120,8 +120,13 @@ export class Tokenizer {
         }
       }
     }
-    if (addSpecialTokens) ids.push(...template.after);
-    return ids;
+    return addSpecialTokens ? this.surround(ids) : ids;
+  }
+
+  /** Ids of a text with the special tokens before and after it. */
+  surround(ids: readonly TokenId[]): TokenId[] {
+    const { before, after } = this.#parts.template;
+    return [...before, ...ids, ...after];
   }
 
   /** Text of ids; those that no token has are left out, as in transformers. */

@@ -4,8 +4,9 @@ import { fingerprint } from "../diffusion/index.js";
 import { type CallOptions, Engine } from "../engine/index.js";
 import { decodeImage, type ImageInput } from "../image/index.js";
 import { longestSequence } from "../models/index.js";
-import { misuse, type Tensor } from "../tensor/index.js";
+import { aborted, DiffsightError, misuse, type Tensor } from "../tensor/index.js";
 import {
+  type ChatTemplate,
   encodeWithImages,
   ignoredLabel,
   imageMark,
@@ -13,12 +14,16 @@ import {
   labelConversation,
   questionIn,
   TextStream,
+  type TokenId,
+  type Tokenizer,
   type Turn,
 } from "../text/index.js";
-import { openModel } from "../weights/index.js";
+import { type ModelFolder, openModel } from "../weights/index.js";
 import { Answer } from "./answer.js";
 import type { Answered, AnswerOptions, AnswerScore, Asked, AskOptions, SteerOptions } from "./asked.js";
+import { descriptionFile } from "./description.js";
 import type { Context } from "./language/index.js";
+import { readLlavaConfig } from "./llava-config.js";
 import { openParts, type Parts, type VisionLanguageModelOptions } from "./parts.js";
 import type { DiffusionLook, DiffusionTold, Picture, Steer } from "./sight/sight.js";
 import { spliceParts } from "./splice.js";
@@ -31,14 +36,22 @@ const keptReadings = 5;
 
 export class VisionLanguageModel {
   readonly #parts: Parts;
+  /** The tokenizer's own token of a picture, where prompts are encoded with it. */
+  readonly #ownToken: TokenId | undefined;
+  /** By what was read; the one used last comes last. */
   readonly #readings = new Map<string, Context>();
+  /** Readings that are going on, each for all who need it. */
+  readonly #reading = new Map<string, Promise<Context>>();
+  #isReleased = false;
 
   private constructor(
     /** The id or path that it was opened with. */
     readonly source: string,
     parts: Parts,
+    ownToken: TokenId | undefined,
   ) {
     this.#parts = parts;
+    this.#ownToken = ownToken;
   }
 
   /**
@@ -52,7 +65,8 @@ export class VisionLanguageModel {
     const folder = await openModel(idOrPath, options);
     const engine = await Engine.open(options);
     try {
-      return new VisionLanguageModel(idOrPath, await openParts(folder, engine, options));
+      const parts = await openParts(folder, engine, options);
+      return new VisionLanguageModel(idOrPath, parts, await ownImageToken(folder, parts.tokenizer));
     } catch (error) {
       await engine.dispose();
       throw error;
@@ -82,7 +96,7 @@ export class VisionLanguageModel {
    * @throws when it is read: DiffsightError IMAGES when names and pictures differ in number; IMAGE_*, PROMPT, CONTEXT_LENGTH
    */
   answer(turns: readonly Turn[], images: readonly ImageInput[], options: AskOptions = {}): Answer {
-    const { stop = [], system, caption, diffusion, ...generate } = options;
+    const { stop = [], system, caption, diffusion, maxTokens = 512, ...generate } = options;
     const asked: Asked = {
       turns,
       images,
@@ -93,8 +107,13 @@ export class VisionLanguageModel {
     return new Answer(async () => {
       const { tokenizer, template, language } = this.#parts;
       const context = await this.#readQuestion(asked, { signal: generate.signal });
-      const generation = language.generate(context, generate);
-      return { context, generation, tokenizer, stop: [...template.stop, ...stop] };
+      try {
+        const generation = language.generate(context, { ...generate, maxTokens });
+        return { context, generation, tokenizer, stop: [...template.stop, ...stop], maxTokens };
+      } catch (error) {
+        context.release();
+        throw error;
+      }
     });
   }
 
@@ -148,7 +167,10 @@ export class VisionLanguageModel {
       for (const one of asked) {
         const turns = [...spoken(one), { role: "assistant" as const, text: one.answer }];
         checkImages(turns, one.images.length);
-        const { ids, labels } = labelConversation(tokenizer, template, turns, { onMismatch: "error" });
+        const { ids, labels } = labelConversation(tokenizer, template, turns, {
+          ownToken: this.#ownToken,
+          onMismatch: "error",
+        });
         const start = labels.lastIndexOf(ignoredLabel) + 1;
         texts.push({ after: await this.#read(ids.slice(0, start), one, call), ids: ids.slice(start) });
       }
@@ -191,7 +213,9 @@ export class VisionLanguageModel {
 
   async release(): Promise<void> {
     const { sight, language, engine } = this.#parts;
+    this.#isReleased = true;
     for (const context of this.#readings.values()) context.release();
+    this.#readings.clear();
     await sight.release();
     await language.release();
     await engine.dispose();
@@ -204,8 +228,11 @@ export class VisionLanguageModel {
   /** A question up to where the answer begins; the caller's to release. */
   async #readQuestion(asked: Asked, call: CallOptions): Promise<Context> {
     const { tokenizer, template } = this.#parts;
-    checkImages(spoken(asked), asked.images.length);
-    return this.#read(encodeWithImages(tokenizer, template.render(spoken(asked))), asked, call);
+    const turns = spoken(asked);
+    checkImages(turns, asked.images.length);
+    checkHeard(template, turns);
+    const ids = encodeWithImages(tokenizer, template.render(turns), { ownToken: this.#ownToken });
+    return this.#read(ids, asked, call);
   }
 
   /**
@@ -227,13 +254,13 @@ export class VisionLanguageModel {
     const question = questionIn(turns.filter(({ role }) => role === "user").at(-1)?.text ?? "");
     const steer: Steer = { question, caption, diffusion };
     const key = `${ids.slice(0, last).join()} ${pictures.map((one) => one.key).join()} ${sight.steered(steer)}`;
-    const before = await this.#recall(key, async () => {
+    const before = await this.#recall(key, call, async () => {
       const rows: Tensor[] = [];
       for (const picture of pictures) rows.push(await sight.rows(picture, steer, call));
       const parts = spliceParts(ids.slice(first, last), rows);
       if (first === 0) return language.read(parts, call);
       const opening = ids.slice(0, first);
-      const after = await this.#recall(opening.join(), () => language.read([opening], call));
+      const after = await this.#recall(opening.join(), call, () => language.read([opening], call));
       return language.read(parts, { ...call, after });
     });
     return language.read([ids.slice(last)], { ...call, after: before });
@@ -250,13 +277,40 @@ export class VisionLanguageModel {
     );
   }
 
-  async #recall(key: string, read: () => Promise<Context>): Promise<Context> {
-    const context = this.#readings.get(key) ?? (await read());
-    this.#keep(key, context);
-    return context;
+  /** What was read before, or is being read, or is read now; the model's, to be kept for what follows. */
+  async #recall(key: string, { signal }: CallOptions, read: () => Promise<Context>): Promise<Context> {
+    for (;;) {
+      const known = this.#readings.get(key);
+      if (known) {
+        this.#keep(key, known);
+        return known;
+      }
+      const going = this.#reading.get(key);
+      if (!going) break;
+      try {
+        return await unlessAborted(going, signal);
+      } catch (error) {
+        if (signal?.aborted) throw aborted();
+        // Whoever read it has left: then it is to be read for this one.
+        if (!(error instanceof DiffsightError && error.code === "ABORTED")) throw error;
+      }
+    }
+    const reading = read();
+    this.#reading.set(key, reading);
+    try {
+      const context = await reading;
+      this.#keep(key, context);
+      return context;
+    } finally {
+      this.#reading.delete(key);
+    }
   }
 
   #keep(key: string, context: Context): void {
+    if (this.#isReleased) {
+      context.release();
+      return;
+    }
     this.#readings.delete(key);
     this.#readings.set(key, context);
     for (const [oldest, one] of this.#readings) {
@@ -264,6 +318,34 @@ export class VisionLanguageModel {
       this.#readings.delete(oldest);
       one.release();
     }
+  }
+}
+
+/**
+ * The token that stands for a picture in the tokenizer of a LLaVA in transformers' layout, which such a model was taught
+ * with. None where the tokenizer does not find it in a text.
+ */
+async function ownImageToken(folder: ModelFolder, tokenizer: Tokenizer): Promise<TokenId | undefined> {
+  if (await folder.has(descriptionFile)) return undefined;
+  const { imageToken } = readLlavaConfig(await folder.json("config.json"));
+  const text = imageToken === undefined ? undefined : tokenizer.token(imageToken);
+  if (text === undefined) return undefined;
+  const [first, ...rest] = tokenizer.encode(text, { addSpecialTokens: false });
+  return first === imageToken && rest.length === 0 ? imageToken : undefined;
+}
+
+/** What others compute, or its end for this one as soon as the signal fires. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  if (signal.aborted) throw aborted();
+  const leaving = new AbortController();
+  const left = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(aborted()), { signal: leaving.signal });
+  });
+  try {
+    return await Promise.race([work, left]);
+  } finally {
+    leaving.abort();
   }
 }
 
@@ -276,6 +358,18 @@ function checkImages(turns: readonly Turn[], images: number): void {
   const named = turns.reduce((sum, { text }) => sum + text.split(imageMark).length - 1, 0);
   if (named !== images)
     throw misuse("IMAGES", `${images} pictures were given, ${named} are named in the text.`);
+}
+
+/** @throws misuse TEMPLATE when the template leaves out what the user says */
+function checkHeard({ name, leavesOutQuestions }: ChatTemplate, turns: readonly Turn[]): void {
+  const isSaid = turns.some(
+    ({ role, text }) => role === "user" && text.replaceAll(imageMark, "").trim() !== "",
+  );
+  if (!leavesOutQuestions || !isSaid) return;
+  throw misuse(
+    "TEMPLATE",
+    `The template ${name} writes pictures alone and would leave out the question: choose another one, such as vicuna_v1.`,
+  );
 }
 
 async function pictureOf(input: ImageInput): Promise<Picture> {
