@@ -24,6 +24,8 @@ export interface WarnedScores extends Scores {
 export interface StepScores extends WarnedScores {
   /** Of all gradients together, before clipping. */
   norm: number;
+  /** How much the parts count together: 0 where nothing of the step can be learnt. */
+  weight: number;
   /** Milliseconds: the sum over rounds of the slowest thread's. */
   times: PartTimes;
 }
@@ -100,7 +102,8 @@ export class Team {
       const weights = round.map(({ weight }) => weight);
       await this.#all({ kind: "reduce", weights, round: { begins: first === 0, ends } });
     }
-    return { ...scoresOf(results), norm: globalNorm(this.setup.arrays.squares), times };
+    const norm = globalNorm(this.setup.arrays.squares);
+    return { ...scoresOf(results), norm, weight: weightOf(results), times };
   }
 
   async update(step: number, { rate, clip }: { rate: number; clip: number }): Promise<void> {

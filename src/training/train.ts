@@ -67,6 +67,9 @@ const redraw = 15_000;
 /** Milliseconds of work that a kill may cost at most, however long the steps are. */
 const mostLost = 120_000;
 
+/** Steps in a row of which nothing counts, after which training stops. */
+const mostIdle = 10;
+
 /** Steps over which the speed is measured. */
 const recent = 30;
 
@@ -114,9 +117,17 @@ class Log {
   }
 }
 
+function nothingCounts(name: string, step: number, steps = 1): string {
+  const what = steps === 1 ? `step ${step}` : `${steps} steps in a row, the last of them ${step}`;
+  return (
+    `${name}, ${what}: no example of the batch counts, so that nothing is learnt. All were left out, or cut off before ` +
+    "their answers begin; the warnings before say which."
+  );
+}
+
 /**
  * Trains until the steps are done, patience is spent, or the signal fires; goes on from the folder's checkpoint.
- * @throws DiffsightError LOSS_NOT_FINITE with the last good state kept, ABORTED after saving, CHECKPOINT_BROKEN, DISK_FULL
+ * @throws DiffsightError LOSS_NOT_FINITE with the last good state kept, NOTHING_LEARNT, ABORTED after saving, CHECKPOINT_BROKEN, DISK_FULL
  */
 export async function train<Config>(request: TrainingRequest<Config>): Promise<TrainingResult> {
   const { module, task, config, data, settings, initial, base, key, folder, threads, signal } = request;
@@ -172,6 +183,7 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
     const team = await Team.open({ module, config, data, settings, layout, initial, arrays, threads });
     try {
       const durations: number[] = [];
+      let idle = 0;
       while (progress.step < steps && !exhausted()) {
         if (signal?.aborted) {
           await save();
@@ -185,6 +197,15 @@ export async function train<Config>(request: TrainingRequest<Config>): Promise<T
           throw error;
         });
         tell(scores.warnings);
+        idle = scores.weight === 0 ? idle + 1 : 0;
+        if (idle === 1) onWarning(nothingCounts(request.name, step + 1));
+        if (idle === mostIdle) {
+          await save();
+          throw failure(
+            "NOTHING_LEARNT",
+            `${nothingCounts(request.name, step + 1, idle)} What came before is kept.`,
+          );
+        }
         if (!Number.isFinite(scores.loss) || !Number.isFinite(scores.norm)) {
           await save();
           const what = Number.isFinite(scores.loss)

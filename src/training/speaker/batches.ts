@@ -9,7 +9,7 @@ import {
   labelConversation,
 } from "../../text/index.js";
 import { conditionOn, planSplice, spliceIndex } from "../../vlm/index.js";
-import { wordsColumn } from "../lines.js";
+import { type ConversationLine, wordsColumn } from "../lines.js";
 import { holdsConversations, pictureOf, type Subject, subjectOf } from "../subjects.js";
 import type { BatchRequest, Examples } from "../task.js";
 import { roles } from "../tasks/pictures.js";
@@ -24,6 +24,8 @@ interface Rows {
   usable: readonly number[];
   /** Words of each usable row, negative of text alone; of scenes they are not counted. */
   words: readonly number[] | undefined;
+  /** What the user is to be told of rows that are left out. */
+  leftOut: string | undefined;
   streams: ReadonlyMap<string, Stream>;
 }
 
@@ -43,7 +45,7 @@ export async function openExamples(config: SpeakerTraining, data: Stores): Promi
   const { train } = roles(data, "train");
   const seeing = seeingOf(config);
   const rowsFrom = (split: Split, store: Store): Rows => ({
-    ...usableRows(store),
+    ...usableRows(store, config),
     store,
     streams: openStreams(config, data, split, store),
   });
@@ -66,13 +68,36 @@ export async function openExamples(config: SpeakerTraining, data: Stores): Promi
   };
 }
 
-function usableRows(store: Store): Pick<Rows, "usable" | "words"> {
+/** @throws misuse PICTURES where conversations have more pictures than there is room for, and are not to be skipped */
+function usableRows(
+  store: Store,
+  { pictures, faulty }: SpeakerTraining,
+): Pick<Rows, "usable" | "words" | "leftOut"> {
   const all = Array.from({ length: store.rows }, (_, row) => row);
-  if (!holdsConversations(store)) return { usable: all, words: undefined };
+  if (!holdsConversations(store)) return { usable: all, words: undefined, leftOut: undefined };
   const words = [...(store.gather(wordsColumn, all).data as Int32Array)];
-  const usable = all.filter((row) => words[row] !== 0);
-  return { usable, words: usable.map((row) => words[row]!) };
+  const crowded = new Map<number, string>();
+  for (const row of all) {
+    if (words[row]! <= 0) continue;
+    const { images, ...line } = store.line(row) as ConversationLine;
+    if (images.length > pictures) crowded.set(row, `${lineName(line)} has ${images.length}`);
+  }
+  const usable = all.filter((row) => words[row] !== 0 && !crowded.has(row));
+  const kept = { usable, words: usable.map((row) => words[row]!) };
+  if (crowded.size === 0) return { ...kept, leftOut: undefined };
+  const named = [...crowded.values()].slice(0, namedRows).join(", ");
+  const rest = crowded.size > namedRows ? `, and ${crowded.size - namedRows} more` : "";
+  const what = `${store.folder}: of ${all.length} rows ${crowded.size} show more pictures than \`pictures\` (${pictures}) allows`;
+  if (faulty === "error")
+    throw misuse(
+      "PICTURES",
+      `${what}: ${named}${rest}. Set \`pictures\` to the most that a row has, or \`faulty\` to "skip".`,
+    );
+  return { ...kept, leftOut: `${what}, and are left out: ${named}${rest}.` };
 }
+
+/** How many rows are named at once. */
+const namedRows = 5;
 
 class Batches {
   #cut = false;
@@ -91,7 +116,8 @@ class Batches {
 
   async make({ split, rows, random, warn }: BatchRequest): Promise<Record<string, Tensor>> {
     const { config, seeing } = this;
-    const { store, usable, streams } = this.splits[split]!;
+    const { store, usable, streams, leftOut } = this.splits[split]!;
+    if (leftOut !== undefined) warn(leftOut);
     // 1. What is said, and with it what is to be learnt
     const drawn = rows.map((example) => {
       const row = usable[example]!;
@@ -141,11 +167,6 @@ class Batches {
   ): LabelledConversation {
     const { config, speech } = this;
     const what = nameOf(subject, row, store);
-    if (said.pictures > config.pictures)
-      throw misuse(
-        "PICTURES",
-        `${what} has ${said.pictures} pictures: \`pictures\` allows ${config.pictures}.`,
-      );
     const length = textLength(config);
     const labelled = labelConversation(speech.tokenizer, templateOf(said, speech), said.turns, {
       maxLength: length,
@@ -176,6 +197,15 @@ class Batches {
     const { config } = this;
     const places = examples.length * config.pictures;
     const lost = new Set<number>();
+    const unread = new WeakSet<Error>();
+    const read = async (row: number, image: number) => {
+      try {
+        return await pictureOf(store, row, image);
+      } catch (error) {
+        if (isAboutPicture(error)) unread.add(error);
+        throw error;
+      }
+    };
     const feeds: Record<string, Tensor> = {};
     const shown = examples.flatMap(({ row, subject, labelled }, example) =>
       shownIn(labelled).map((image): Place & { example: number } => ({
@@ -183,7 +213,7 @@ class Batches {
         row,
         image,
         name: subject.pictures[image]!,
-        picture: once(() => pictureOf(store, row, image)),
+        picture: once(() => read(row, image)),
       })),
     );
     for (const [name, stream] of streams) {
@@ -196,11 +226,14 @@ class Batches {
           const told = this.#told(name, row, subject, said, draw);
           all.set((await stream.row(place, told)).toFloat32(), i * tokens * width);
         } catch (error) {
-          if (config.faulty === "error" || !isAboutPicture(error)) throw error;
+          // What the encoder itself cannot do is no fault of the row.
+          const isUnread = error instanceof DiffsightError && unread.has(error);
+          if (config.faulty === "error" || !isUnread) throw error;
           lost.add(place.example);
           warn(`${nameOf(subject, row, store)} is left out: ${error.message}`);
         }
       }
+      stream.notices.forEach(warn);
       feeds[`see.${name}`] = Tensor.f32([places, tokens, width], all);
     }
     return { feeds, lost };
@@ -246,9 +279,12 @@ function shownIn({ ids }: LabelledConversation): number[] {
 
 function nameOf(subject: Subject, row: number, { folder }: Store): string {
   if (subject.kind === "scene") return `Row ${row} of ${folder}`;
-  const { id, row: place } = subject.line;
-  return `Row ${place}${id === undefined ? "" : ` (id ${JSON.stringify(id)})`}`;
+  return lineName(subject.line);
 }
+
+/** By its place in the file, and its id. */
+const lineName = ({ row, id }: Pick<ConversationLine, "row" | "id">): string =>
+  `Row ${row}${id === undefined ? "" : ` (id ${JSON.stringify(id)})`}`;
 
 /** Faults of files and pictures, as opposed to those of stores and models. */
 function isAboutPicture(error: unknown): error is DiffsightError {

@@ -33,6 +33,8 @@ export interface Place {
 
 /** Where an encoder's tokens [tokens, width] come from. */
 interface Source {
+  /** What the user is to be told of how the encoder was opened. */
+  readonly notices: readonly string[];
   tokens(place: Place, told: Told | undefined): Promise<Tensor> | Tensor;
   release(): Promise<void>;
 }
@@ -42,6 +44,10 @@ export class Stream {
     readonly encoder: EncoderDescription,
     readonly source: Source,
   ) {}
+
+  get notices(): readonly string[] {
+    return this.source.notices;
+  }
 
   /** [tokens, width] */
   async row(place: Place, told: Told | undefined): Promise<Tensor> {
@@ -104,6 +110,7 @@ function storesOf(data: Stores, name: string, split: Split): TextStores | undefi
 
 /** What stages of features have made. */
 class Stored implements Source {
+  readonly notices: readonly string[] = [];
   readonly #plain: FeaturePlan;
   readonly #question: FeaturePlan | undefined;
 
@@ -149,6 +156,7 @@ class Stored implements Source {
 
 /** The encoder itself, opened when it is first needed. */
 class Seen implements Source {
+  notices: readonly string[] = [];
   #opened: Promise<TokenEncoder> | undefined;
 
   constructor(
@@ -160,7 +168,10 @@ class Seen implements Source {
   async #open(): Promise<TokenEncoder> {
     const opened = await openTokenEncoder({ encoder: this.encoder, folder: "." });
     const { tokens, width } = opened.shape;
-    if (tokens === this.shape.tokens && width === this.shape.width) return opened;
+    if (tokens === this.shape.tokens && width === this.shape.width) {
+      this.notices = opened.notices;
+      return opened;
+    }
     await opened.release();
     throw misuse(
       "STREAM",
