@@ -123,6 +123,25 @@ describe("diffsight ask", () => {
     });
   });
 
+  it("goes on with a conversation of which one turn failed, and says so at its end", async () => {
+    const lines = ["What?", "why? ".repeat(600), "And the <image>?", "And now?", ""].join("\n");
+    const flags = ["-m", llava, "--interactive", "--max-tokens", "2", "--ignore-eos"];
+    const found = await run(["ask", picture, ...flags], { input: Buffer.from(lines) });
+    expect(found.status).toBe(2);
+    expect(found.stdout.split("\n")).toHaveLength(3);
+    expect(found.stderr).toMatch(/diffsight: The question is too long/);
+    expect(found.stderr).toMatch(/diffsight: 1 pictures were given, 2 are named/);
+    const without = await run(["ask", picture, ...flags], { input: Buffer.from("What?\nAnd now?\n") });
+    expect(without).toMatchObject({ status: 0, stdout: found.stdout });
+  });
+
+  it("says when the language model has no more positions", async () => {
+    const asked = ["ask", picture, "why? ".repeat(55), "-m", llava, "--max-tokens", "200", "--ignore-eos"];
+    const { status, stderr } = await run(asked);
+    expect(status).toBe(0);
+    expect(stderr).toContain("the language model has no more positions");
+  });
+
   it("answers by the package's own model where none is named, in any case of letters", async () => {
     const own = path.join(root, "assets/scenes/ball-rabbit.png");
     const said = async (question: string) => {
@@ -138,6 +157,7 @@ describe("diffsight ask", () => {
 
   it.each([
     [["ask", "a.png"], "A question is missing"],
+    [["ask", "a.png", "What?", "-m", llava, "--template", "plain"], "would leave out the question"],
     [["ask", "a.png", "What?", "-m", llava, "--temperature", "-1"], "temperature must be 0 or more, not -1."],
   ])("refuses %j", async (args, message) => {
     const { status, stderr } = await run(args.map((arg) => (arg === "a.png" ? picture : arg)));

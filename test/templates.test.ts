@@ -104,6 +104,50 @@ describe("a chat template in Jinja", () => {
     expect(await readChatTemplate({})).toBeUndefined();
   });
 
+  // All but the first take lists of parts, each in its own words.
+  it.each([
+    ["{% for m in messages %}{{ m.role }}: {{ m.content | trim }}\n{% endfor %}", "user: <image>\nWhat?\n"],
+    [
+      "{% for msg in messages %}{{ msg.role }}: {% for part in msg.content %}{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}",
+      "user: <image>What?",
+    ],
+    [
+      "{% for message in messages %}{% set content = message['content'] %}{% for part in content %}{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}",
+      "<image>What?",
+    ],
+    [
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{% if c.type == 'image' %}[<image>]{% elif 'text' in c %}{{ c.text }}{% endif %}{% endfor %}{% endif %}{% endfor %}",
+      "[<image>]What?",
+    ],
+    // Pictures in signs of its own, or none, where a text would do.
+    [
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{% if c.type == 'image' %}<|pad|>{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}{% endfor %}",
+      "<image>\nWhat?",
+    ],
+    [
+      "{% for c in messages[0].content %}{% if c.type == 'image' %}<|pad|>{% else %}{{ c.text }}{% endif %}{% endfor %}",
+      "<|pad|>What?",
+    ],
+  ])("is given what it takes: %s", async (source, text) => {
+    const template = await jinjaTemplate(source);
+    expect(template.render([{ role: "user", text: "<image>\nWhat?" }])).toBe(text);
+  });
+
+  it("knows the special tokens, wherever they are named, and that there are no tools", async () => {
+    const chat_template =
+      "{{ bos_token }}{{ unk_token }}{{ pad_token }}{{ sep_token }}{{ cls_token }}{{ mask_token }}{{ eos_token }}" +
+      "{% if tools is not none or documents is not none %}tools{% endif %}{{ messages[0].content }}";
+    const template = await readChatTemplate({
+      "tokenizer_config.json": JSON.stringify({ chat_template, unk_token: "U", pad_token: { content: "P" } }),
+      "special_tokens_map.json": JSON.stringify({
+        bos_token: "B",
+        cls_token: { content: "C" },
+        mask_token: "M",
+      }),
+    });
+    expect(template!.render([{ role: "user", text: "hi" }])).toBe("BUPCMhi");
+  });
+
   it("fails with a reason", async () => {
     await expect(jinjaTemplate("{% for %}")).rejects.toThrow(/chat template cannot be read/);
     const template = await jinjaTemplate(golden.templates.vicuna!, { bos_token: "", eos_token: "" });

@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline/promises";
 import { type Command, Option } from "commander";
 import type { Fit } from "../image/index.js";
-import { misuse } from "../tensor/index.js";
+import { DiffsightError, misuse } from "../tensor/index.js";
 import type { Turn } from "../text/index.js";
 import type { Answer, AskOptions, VisionLanguageModel } from "../vlm/index.js";
 import {
@@ -154,6 +154,7 @@ async function ask(
   if (json) {
     const text = await answer.whole();
     shell.json({ answer: text.trim(), tokens: answer.ids.length, finish: answer.finish });
+    noteEnd(answer, shell);
   } else await tell(answer, shell);
   if (flags.explain === undefined) return;
   const { writeExplanation } = await import("./ask/explain.js");
@@ -183,15 +184,28 @@ function checkExplainable(model: VisionLanguageModel, question: string): void {
 
 async function tell(answer: Answer, shell: Shell): Promise<void> {
   let begun = false;
-  for await (const piece of answer) {
-    const text: string = begun ? piece : piece.trimStart();
-    begun ||= text !== "";
-    shell.out(text);
+  try {
+    for await (const piece of answer) {
+      const text: string = begun ? piece : piece.trimStart();
+      begun ||= text !== "";
+      shell.out(text);
+    }
+  } catch (error) {
+    if (begun) shell.line();
+    throw error;
   }
   shell.line();
+  noteEnd(answer, shell);
 }
 
-/** Questions and answers until an empty line or the end of the input. */
+function noteEnd({ outOfPositions }: Answer, shell: Shell): void {
+  if (outOfPositions) shell.note("the answer ends here because the language model has no more positions");
+}
+
+/**
+ * Questions and answers until an empty line or the end of the input. A turn that fails is told and dropped; where nobody
+ * sits at a terminal, the exit status remembers the first.
+ */
 async function converse(
   model: VisionLanguageModel,
   images: Parameters<VisionLanguageModel["answer"]>[1],
@@ -205,6 +219,7 @@ async function converse(
     terminal: process.stdin.isTTY,
   });
   const turns: Turn[] = [];
+  let failed: DiffsightError | undefined;
   try {
     const lines = terminal[Symbol.asyncIterator]();
     for (let question = first; ; question = undefined) {
@@ -214,14 +229,21 @@ async function converse(
         const { value, done } = await lines.next();
         question = done ? "" : (value as string).trim();
       }
-      if (question === "") return;
+      if (question === "") break;
       const shown = turns.length === 0 ? `${"<image>\n".repeat(images.length)}${question}` : question;
-      turns.push({ role: "user", text: shown });
-      const answer = model.answer(turns, images, options);
-      await tell(answer, shell);
-      turns.push({ role: "assistant", text: answer.text.trim() });
+      const asked: Turn = { role: "user", text: shown };
+      const answer = model.answer([...turns, asked], images, options);
+      try {
+        await tell(answer, shell);
+        turns.push(asked, { role: "assistant", text: answer.text.trim() });
+      } catch (error) {
+        if (shell.interrupted || !(error instanceof DiffsightError)) throw error;
+        shell.error(error);
+        failed ??= error;
+      }
     }
   } finally {
     terminal.close();
   }
+  if (failed && !process.stdin.isTTY) process.exitCode = failed.misuse ? 2 : 1;
 }

@@ -2,13 +2,15 @@
 
 import { failure, misuse } from "../tensor/index.js";
 import { type ChatTemplate, imageMark, type Turn } from "./chat.js";
+import { namedRoles, readTokenizerConfig } from "./tokenizer-config.js";
 import { object, parseObject } from "./vocabulary-files.js";
 
-/** The files of a folder that hold a chat template. */
+/** The files of a folder that hold a chat template and the special tokens that it may name. */
 export const chatTemplateFiles = [
   "chat_template.jinja",
   "chat_template.json",
   "tokenizer_config.json",
+  "special_tokens_map.json",
 ] as const;
 
 export type ChatTemplateContents = Readonly<Partial<Record<(typeof chatTemplateFiles)[number], string>>>;
@@ -25,8 +27,9 @@ export async function readChatTemplate(files: ChatTemplateContents): Promise<Cha
   const listed = json("chat_template.json").chat_template ?? config.chat_template;
   const source = files["chat_template.jinja"] ?? (Array.isArray(listed) ? defaultOf(listed) : listed);
   if (typeof source !== "string") return undefined;
-  const token = (role: string) => object(config[role]).content ?? config[role];
-  return jinjaTemplate(source, { bos_token: token("bos_token"), eos_token: token("eos_token") });
+  const { named } = readTokenizerConfig(files);
+  const tokens = namedRoles.map((role) => [role, named(role)] as const);
+  return jinjaTemplate(source, Object.fromEntries(tokens.filter(([, token]) => token !== undefined)));
 }
 
 function defaultOf(templates: readonly unknown[]): unknown {
@@ -44,20 +47,18 @@ export async function jinjaTemplate(
 ): Promise<ChatTemplate> {
   const { Template } = await import("@huggingface/jinja");
   const template = readJinja(() => new Template(source));
-  const toMessage = takesParts(source) ? partsMessage : textMessage;
+  const write = (messages: readonly object[], goesOn: boolean) =>
+    // What nobody gives is None to a template, not undefined.
+    template.render({ ...tokens, tools: null, documents: null, messages, add_generation_prompt: goesOn });
+  const toMessage = takesParts((message) => write([message], true)) ? partsMessage : textMessage;
   return {
     name: "jinja",
     stop: [],
     marks: [],
     render(turns) {
       if (turns.length === 0) throw misuse("TEMPLATE", "A chat template needs a turn.");
-      const values = {
-        ...tokens,
-        messages: turns.map(toMessage),
-        add_generation_prompt: turns.at(-1)!.role !== "assistant",
-      };
       try {
-        return template.render(values);
+        return write(turns.map(toMessage), turns.at(-1)!.role !== "assistant");
       } catch (cause) {
         throw misuse("TEMPLATE", `The chat template refuses the turns: ${(cause as Error).message}`);
       }
@@ -73,10 +74,27 @@ function readJinja<T>(read: () => T): T {
   }
 }
 
-/** Whether the template goes through the parts of a message's content instead of printing it. */
-function takesParts(source: string): boolean {
-  const content = String.raw`message(\.content|\[['"]content['"]\])`;
-  return new RegExp(String.raw`for\s+\w+\s+in\s+${content}|${content}\s*\|\s*selectattr`).test(source);
+/**
+ * Whether messages' content is a list of parts rather than a text, by what the template makes of a picture and some words.
+ * One that takes both is given parts, as transformers' processors do, unless it leaves the picture out or writes it in
+ * signs of its own.
+ */
+function takesParts(write: (message: object) => string): boolean {
+  const turn: Turn = { role: "user", text: `${imageMark}\nA few words.` };
+  const written = (message: object): "whole" | "words" | "nothing" => {
+    try {
+      const text = write(message);
+      if (!text.includes("A few words.") || text.includes(raw)) return "nothing";
+      return text.split(imageMark).length === 2 ? "whole" : "words";
+    } catch {
+      return "nothing";
+    }
+  };
+  // A list that is printed as it is would have its words in it, too.
+  const raw = "printed-as-it-is";
+  const { role, content } = partsMessage(turn);
+  const parts = written({ role, content: content.map((part) => ({ ...part, [raw]: raw })) });
+  return parts === "whole" || (parts === "words" && written(textMessage(turn)) === "nothing");
 }
 
 function textMessage({ role, text }: Turn): object {
@@ -84,7 +102,7 @@ function textMessage({ role, text }: Turn): object {
 }
 
 /** Pictures and texts in order; the line's end after a picture belongs to the template. */
-function partsMessage({ role, text }: Turn): object {
+function partsMessage({ role, text }: Turn): { role: Turn["role"]; content: object[] } {
   const [first, ...rest] = text.split(imageMark);
   const said = (text: string) => (text === "" ? [] : [{ type: "text", text }]);
   const content = rest.flatMap((part) => [{ type: "image" }, ...said(part.replace(/^\n/, ""))]);
