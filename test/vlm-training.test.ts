@@ -387,6 +387,16 @@ describe("a language model and pictures of one's own", () => {
   }, 600_000);
 });
 
+it("what identifies a stage says nothing of where the package lies", async () => {
+  const sight = {
+    encoders: { clip: { kind: "vision", model: "embedded:clip" } },
+    language: { model: "embedded:vlm/llm" },
+  };
+  const config = await readModels(speakerConfig.parse({ sight }));
+  expect(config.found!.language!.source).toBe("embedded:vlm/llm");
+  expect(JSON.stringify(config)).not.toContain(path.resolve("assets"));
+});
+
 describe("recipes", () => {
   it("take LLaVA's settings by name, and what they say themselves first", () => {
     const stage = {

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { defaultTap, parts } from "../diffusion/index.js";
 import { fits } from "../image/index.js";
 import { checked, misuse } from "../tensor/index.js";
-import { type ModelFolder, modelPath, writeFileAtomic } from "../weights/index.js";
+import { type ModelFolder, writeFileAtomic } from "../weights/index.js";
 import { conditioningPolicySchema } from "./conditioning.js";
 import { fusionSchema, fusions } from "./fusion/index.js";
 import { type ProjectorConfig, projectorTypeSchema } from "./projector.js";
@@ -155,14 +155,14 @@ export async function writeDescription(folder: string, description: VlmDescripti
 export const isRelative = (reference: ModelReference): reference is string =>
   typeof reference === "string" && /^\.\.?(\/|$)/.test(reference);
 
-/** Where a model that a description names is to be opened: what `openModel` takes. */
+/** Where a model that a description names is to be opened: what `openModel` takes, the package's own by their names. */
 export function resolveModel(
   reference: ModelReference,
   folder: string,
 ): { source: string; revision: string | undefined } {
   if (typeof reference !== "string") return { source: reference.id, revision: reference.revision };
   return {
-    source: isRelative(reference) ? `${folder}/${reference}` : modelPath(reference),
+    source: isRelative(reference) ? `${folder}/${reference}` : reference,
     revision: undefined,
   };
 }
