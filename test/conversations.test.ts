@@ -18,6 +18,7 @@ import {
 import { blankImage, encodePng } from "../src/image/index.js";
 import { DiffsightError, TorchGenerator } from "../src/tensor/index.js";
 import { chatTemplate, readTokenizer, wordVocabulary } from "../src/text/index.js";
+import { producer as conversations } from "../src/training/producers/conversations.js";
 import { goldenPath } from "./golden.js";
 
 const folder = mkdtempSync(path.join(tmpdir(), "diffsight-conversations-"));
@@ -90,6 +91,7 @@ describe("a set of conversations", () => {
       /conversations\[1\]\.from: expected "gpt"/,
     ],
     ["a missing image", { ...good, image: "b.png" }, /row 1 \(id "7"\): image: there is no file .*b\.png/],
+    ["images under two names", { ...good, images: ["a.png"] }, /both `image` and `images`/],
     [
       "an image without its mark",
       { ...good, conversations: said("a", "b") },
@@ -104,6 +106,33 @@ describe("a set of conversations", () => {
     expect(set.length).toBe(2);
     expect(set.get(1).row).toBe(2);
     expect(set.skipped).toMatchObject([{ row: 1 }]);
+  });
+
+  it("reads pictures under `images` too", async () => {
+    const { image, ...row } = good;
+    using set = await open([{ ...row, images: [image] }]);
+    expect(set.get(0).images).toEqual([path.join(folder, "a.png")]);
+    expect(set.get(0).turns[0]!.text).toBe("<image>\nWhat is this?");
+    expect([...set.lengths]).toEqual([7]);
+    expect(set.unpictured).toEqual([]);
+  });
+
+  it("knows rows that say where a picture is and name none", async () => {
+    const { image: _, ...row } = good;
+    using set = await open([text, row, good]);
+    expect(set.unpictured).toEqual([1]);
+    expect(set.get(1).turns[0]!.text).toBe("What is <image>this?");
+  });
+
+  it("is told of what looks like a picture without a name, when a store is made", async () => {
+    const { image: _, ...row } = good;
+    const file = write(JSON.stringify([text, row, good, row]));
+    const config = conversations.config.parse({ file, images: folder });
+    const production = await conversations.open({ config, data: {}, models: {} });
+    await production.release?.();
+    expect(production.warnings).toEqual([
+      expect.stringMatching(/^Rows 1, 3 of .*"<image>", but no picture is named .* learnt as text/),
+    ]);
   });
 
   it("names the first of many faults", async () => {

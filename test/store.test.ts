@@ -1,6 +1,6 @@
 /** @file Stores and ledgers: rows at random, what a killed writer leaves, damage, and addresses. */
 
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
@@ -153,6 +153,23 @@ it("an address depends on values, not on the order of fields", () => {
 it("a model has one address, whatever names it", async () => {
   expect(await hashFolder("embedded:sd")).toBe(await hashFolder(modelPath("embedded:sd")));
   expect(await hashFolder("embedded:sd")).not.toBe(await hashFolder("embedded:clip"));
+});
+
+it("a model's address depends on its templates and tokenizers too, not on its card", async () => {
+  const place = folder();
+  mkdirSync(place);
+  const address = async (file: string, content: string) => {
+    writeFileSync(path.join(place, file), content);
+    return hashFolder(place);
+  };
+  const addresses = [
+    await address("config.json", "{}"),
+    await address("chat_template.jinja", "{{ a }}"),
+    await address("chat_template.jinja", "{{ b }}!"),
+    await address("tokenizer.model", "pieces"),
+  ];
+  expect(new Set(addresses).size).toBe(4);
+  expect(await address("README.md", "a card")).toBe(addresses.at(-1));
 });
 
 it("a part of a model that comes along has a name of its own; there is nothing outside of them", () => {

@@ -6,6 +6,8 @@ import { imageMark, imagesFirst, type Turn } from "../text/index.js";
 const rowSchema = z.object({
   id: z.union([z.string(), z.number()]).nullish(),
   image: z.union([z.string(), z.array(z.string())]).nullish(),
+  /** As other tools write it, in place of `image`. */
+  images: z.union([z.string(), z.array(z.string())]).nullish(),
   conversations: z.array(z.object({ from: z.enum(["human", "gpt"]), value: z.string() })).min(1),
   /** What diffusion can be told of the picture in training; LLaVA's own files have neither. */
   caption: z.string().nullish(),
@@ -29,7 +31,11 @@ export function parseRow(bytes: Uint8Array): Row | string {
     const field = path.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
     return `${field.replace(/^\./, "") || "the row"}: ${message}`;
   }
-  return orderFault(result.data) ?? marksFault(result.data) ?? result.data;
+  return twiceFault(result.data) ?? orderFault(result.data) ?? marksFault(result.data) ?? result.data;
+}
+
+function twiceFault({ image, images }: Row): string | undefined {
+  return image != null && images != null ? "it has both `image` and `images`" : undefined;
 }
 
 /** Why the turns do not alternate; LLaVA leaves out what is said before the first question. */
@@ -47,11 +53,20 @@ function orderFault(row: Row): string | undefined {
 /** Of a row without pictures, the mark is text like any other. */
 function marksFault(row: Row): string | undefined {
   if (imagesOf(row).length === 0) return undefined;
-  const marks = asked(row).reduce((sum, { value }) => sum + value.split(imageMark).length - 1, 0);
+  const marks = marksOf(row);
   const images = imagesOf(row).length;
   return marks === images
     ? undefined
     : `it has ${images} images and "${imageMark}" ${marks} times in its turns`;
+}
+
+function marksOf(row: Row): number {
+  return asked(row).reduce((sum, { value }) => sum + value.split(imageMark).length - 1, 0);
+}
+
+/** Whether its turns show where a picture is, and it names none. */
+export function lacksImages(row: Row): boolean {
+  return imagesOf(row).length === 0 && marksOf(row) > 0;
 }
 
 /** The turns from the first question on; what is asked last and not answered is left out. */
@@ -68,8 +83,8 @@ export function turnsOf(row: Row): Turn[] {
   }));
 }
 
-export function imagesOf({ image }: Row): readonly string[] {
-  return typeof image === "string" ? [image] : (image ?? []);
+export function imagesOf({ image, images }: Row): readonly string[] {
+  return [image ?? images ?? []].flat();
 }
 
 export function idOf({ id }: Row): string | undefined {

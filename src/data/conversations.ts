@@ -5,7 +5,15 @@ import { resolve } from "node:path";
 import { decodeImage, type RgbImage } from "../image/index.js";
 import { aborted, DiffsightError, failure, misuse } from "../tensor/index.js";
 import type { Turn } from "../text/index.js";
-import { idOf, imagesOf, modalityLength, parseRow, type Row, turnsOf } from "./conversations-row.js";
+import {
+  idOf,
+  imagesOf,
+  lacksImages,
+  modalityLength,
+  parseRow,
+  type Row,
+  turnsOf,
+} from "./conversations-row.js";
 import { scanRows } from "./conversations-scan.js";
 
 export interface Conversation {
@@ -51,6 +59,8 @@ export class ConversationSet {
     readonly places: readonly { row: number; offset: number; bytes: number }[],
     /** Words of each conversation, below 0 of text alone: LLaVA's `modality_lengths`. */
     readonly lengths: Int32Array,
+    /** Places in the file of usable rows that say `<image>` and name no picture: the mark is text like any other. */
+    readonly unpictured: readonly number[],
     faults: RowFault[],
   ) {
     this.#faults = faults;
@@ -65,6 +75,7 @@ export class ConversationSet {
     const { images = ".", faulty = "error", signal } = options;
     const places: { row: number; offset: number; bytes: number }[] = [];
     const lengths: number[] = [];
+    const unpictured: number[] = [];
     const faults: RowFault[] = [];
     const known = new Map<string, boolean>();
     let row = 0;
@@ -77,12 +88,14 @@ export class ConversationSet {
       } else {
         places.push({ row, offset, bytes: bytes.length });
         lengths.push(modalityLength(parsed));
+        if (lacksImages(parsed)) unpictured.push(row);
       }
       row++;
     }
     if (faulty === "error" && faults.length > 0) throw faultsError(path, faults);
     if (places.length === 0) throw failure("DATA_CORRUPT", `${path} has no row that can be used.`);
-    return new ConversationSet(path, { images, faulty }, places, Int32Array.from(lengths), faults);
+    const words = Int32Array.from(lengths);
+    return new ConversationSet(path, { images, faulty }, places, words, unpictured, faults);
   }
 
   /** How many rows can be used. */

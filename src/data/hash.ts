@@ -27,7 +27,7 @@ export async function hashFile(path: string, { signal }: { signal?: AbortSignal 
 }
 
 /**
- * What a model's folder holds, as one hash: configs, texts and weights, not cards and curves. Of the name alone when there
+ * What a model's folder holds, as one hash: configs, tokenizers, templates and weights, not cards and curves. Of the name alone when there
  * is no such folder: an id of the hub.
  * @param model a path, an id, or one of the package's own such as `embedded:sd`
  */
@@ -35,7 +35,7 @@ export async function hashFolder(model: string): Promise<string> {
   const path = modelPath(model);
   if (!existsSync(path)) return hashBytes(path);
   const files = readdirSync(path, { recursive: true, encoding: "utf8" })
-    .filter((file) => /\.(json|txt|safetensors|bin)$/.test(file))
+    .filter((file) => /\.(json|jinja|txt|model|safetensors|bin)$/.test(file))
     .sort();
   const parts: string[] = [];
   for (const file of files) parts.push(file, await hashUnchanged(join(path, file)));

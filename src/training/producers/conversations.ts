@@ -8,6 +8,7 @@ import { z } from "zod";
 import { type Conversation, ConversationSet, hashBytes, hashFile } from "../../data/index.js";
 import { decodeImage } from "../../image/index.js";
 import { type DiffsightError, failure, Tensor } from "../../tensor/index.js";
+import { imageMark } from "../../text/index.js";
 import { type ConversationLine, wordsColumn } from "../lines.js";
 import { defineProducer } from "../producer.js";
 
@@ -53,7 +54,7 @@ export const producer = defineProducer<z.infer<typeof configSchema>>({
       count: places.size + faults.size,
       columns: { [wordsColumn]: { dtype: "i32", dims: [] } },
       lines: true,
-      warnings: named(file, set.skipped),
+      warnings: [...named(file, set.skipped), ...unpictured(file, set)],
       async make(from, to, warn) {
         const lines: ConversationLine[] = [];
         for (let row = from; row < to; row++) lines.push(await lineOf(row));
@@ -92,4 +93,15 @@ function named(file: string, faults: ConversationSet["skipped"]): string[] {
     .map(({ row, reason }) => `Row ${row} of ${file} is left out: ${reason}`);
   const rest = faults.length - first.length;
   return rest > 0 ? [...first, `${rest} more rows of ${file} are left out; its store names them.`] : first;
+}
+
+/** What is most likely a picture whose field has another name. */
+function unpictured(file: string, { unpictured: rows }: ConversationSet): string[] {
+  if (rows.length === 0) return [];
+  const first = rows.slice(0, namedFaults).join(", ");
+  const rest = rows.length > namedFaults ? ` and ${rows.length - namedFaults} more` : "";
+  const which = `${rows.length === 1 ? "Row" : "Rows"} ${first}${rest} of ${file}`;
+  return [
+    `${which}: the turns say "${imageMark}", but no picture is named (\`image\`, \`images\`): the mark is learnt as text.`,
+  ];
 }
