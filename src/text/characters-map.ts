@@ -26,6 +26,15 @@ export class CharactersMap {
 
   /** The longest sequence of the map that begins at `start`. */
   longest(text: string, start: number): Replacement | undefined {
+    return this.#find(text, start, false);
+  }
+
+  /** What the shortest sequence of the map that a text begins with becomes. */
+  shortest(text: string): string | undefined {
+    return this.#find(text, 0, true)?.text;
+  }
+
+  #find(text: string, start: number, isFirst: boolean): Replacement | undefined {
     let found: { value: number; end: number } | undefined;
     let node = offset(this.#units[0] ?? 0);
     for (let at = start; at < text.length; ) {
@@ -38,6 +47,7 @@ export class CharactersMap {
         if (unit === undefined || (unit & 0x800000ff) !== byte) return this.#replacement(found);
         node ^= offset(unit);
         if (unit & 0x100) found = { value: (this.#units[node] ?? 0) & 0x7fffffff, end: at };
+        if (found && isFirst) return this.#replacement(found);
       }
     }
     return this.#replacement(found);

@@ -1,8 +1,9 @@
 /** @file The normalizers of tokenizer.json: what a text is brought to before it is split. */
 
+import { CharactersMap } from "./characters-map.js";
 import { readPattern } from "./oniguruma.js";
 import { lowerCase, normalForm } from "./unicode.js";
-import { object, unsupported } from "./vocabulary-files.js";
+import { corrupt, object, unsupported } from "./vocabulary-files.js";
 
 export type Normalizer = (text: string) => string;
 
@@ -36,7 +37,7 @@ export async function readNormalizer(config: unknown, file: string): Promise<Nor
     case "Lowercase":
       return lowerCase;
     case "StripAccents":
-      return (text) => text.replace(/\p{Mn}/gu, "");
+      return (text) => text.replace(/\p{M}/gu, "");
     case "Strip": {
       const { strip_left: left, strip_right: right } = fields;
       return (text) => {
@@ -48,14 +49,35 @@ export async function readNormalizer(config: unknown, file: string): Promise<Nor
       };
     }
     case "Precompiled":
-      throw unsupported(
-        file,
-        'the normalizer "Precompiled"',
-        "use the SentencePiece file (tokenizer.model) instead",
-      );
+      return precompiled(readMap(fields.precompiled_charsmap, file));
     default: {
-      const known = "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip";
+      const known =
+        "Sequence, Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Precompiled";
       throw unsupported(file, `the normalizer ${JSON.stringify(type)}`, `known: ${known}`);
     }
   }
+}
+
+function readMap(text: unknown, file: string): CharactersMap {
+  try {
+    const bytes = typeof text === "string" ? Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0)) : [];
+    return new CharactersMap(Uint8Array.from(bytes));
+  } catch (cause) {
+    throw corrupt(file, "its precompiled_charsmap cannot be read", cause);
+  }
+}
+
+/**
+ * SentencePiece's normalisation as tokenizers has it: a short grapheme becomes what the shortest sequence that it begins
+ * with becomes, all of it; of others each character by itself.
+ */
+function precompiled(map: CharactersMap): Normalizer {
+  const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
+  const encoder = new TextEncoder();
+  const longest = 5;
+  return (text) =>
+    Array.from(graphemes.segment(text), ({ segment }) => {
+      const whole = encoder.encode(segment).length <= longest ? map.shortest(segment) : undefined;
+      return whole ?? Array.from(segment, (character) => map.shortest(character) ?? character).join("");
+    }).join("");
 }

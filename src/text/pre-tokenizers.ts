@@ -32,6 +32,10 @@ export async function readPreTokenizer(config: unknown, file: string): Promise<P
       });
     case "Digits":
       return split(/\p{N}/gu, fields.individual_digits === true ? "isolated" : "contiguous");
+    case "Punctuation":
+      return split(/[\p{P}!-/:-@[-`{-~]/gu, readBehavior(fields.behavior ?? "isolated", file));
+    case "WhitespaceSplit":
+      return split(/\p{White_Space}/gu, "removed");
     case "Metaspace": {
       const { replacement: mark = "▁", prepend_scheme: scheme, add_prefix_space: prefix } = fields;
       if (typeof mark !== "string" || [...mark].length !== 1) {
@@ -40,7 +44,7 @@ export async function readPreTokenizer(config: unknown, file: string): Promise<P
       return metaspace(mark, scheme ?? (prefix === false ? "never" : "always"), fields.split !== false);
     }
     default: {
-      const known = "Sequence, ByteLevel, Split, Digits, Metaspace";
+      const known = "Sequence, ByteLevel, Split, Digits, Punctuation, WhitespaceSplit, Metaspace";
       throw unsupported(file, `the pre-tokenizer ${JSON.stringify(type)}`, `known: ${known}`);
     }
   }

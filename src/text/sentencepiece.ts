@@ -4,6 +4,7 @@ import type { Merge, TokenId } from "./byte-pairs.js";
 import { CharactersMap } from "./characters-map.js";
 import { type Field, fields, float, ProtobufFault, text } from "./protobuf.js";
 import { BytePairModel, byteTokens, type TokenModel, UnigramModel } from "./token-models.js";
+import { pieceWriting } from "./token-text.js";
 import { Tokenizer, type TokenizerParts } from "./tokenizer.js";
 import { readAddedTokens, type TokenizerConfig } from "./tokenizer-config.js";
 import { Trie } from "./trie.js";
@@ -68,12 +69,7 @@ export function tokenizerFromSentencePiece(bytes: Uint8Array, config: TokenizerC
     split: (piece) => [piece],
     model: readTokenModel(model, unknown),
     template: template(config, start, end),
-    writing: {
-      form: "pieces",
-      byteFallback,
-      leadingSpaces: model.dummyPrefix ? 1 : 0,
-      wrongBytes: "each",
-    },
+    writing: pieceWriting({ byteFallback, leadingSpace: model.dummyPrefix }),
     roles: {
       start,
       end,
@@ -169,7 +165,7 @@ function userPieces(pieces: readonly Piece[]): Trie | undefined {
 function readTokenModel({ pieces, modelType, byteFallback }: Model, unknown: TokenId): TokenModel {
   const byName = new Map(pieces.filter(({ kind }) => kind === kinds.byte).map(({ text, id }) => [text, id]));
   const bytes = byteFallback ? byteTokens((token) => byName.get(token)) : undefined;
-  if (byteFallback && !bytes) throw corrupt(file, "it falls back to bytes and lacks some of them");
+  if (bytes?.includes(undefined)) throw corrupt(file, "it falls back to bytes and lacks some of them");
   const isOrdinary = ({ kind }: Piece) => kind === kinds.normal || kind === kinds.user;
   if (modelType === 1) {
     const preferred = pieces.filter(({ kind }) => kind === kinds.user).map(({ id }) => id);

@@ -1,7 +1,7 @@
 /** @file The text of tokens that arrive one by one. */
 
 import type { TokenId } from "./byte-pairs.js";
-import { TextJoiner } from "./token-text.js";
+import type { TokenWriter } from "./token-text.js";
 import type { DecodeOptions, Tokenizer } from "./tokenizer.js";
 
 export interface TextStreamOptions extends DecodeOptions {
@@ -16,7 +16,7 @@ export interface TextStreamOptions extends DecodeOptions {
  */
 export class TextStream {
   readonly #tokenizer: Tokenizer;
-  readonly #joiner: TextJoiner;
+  readonly #writer: TokenWriter;
   readonly #stop: readonly string[];
   readonly #skip: boolean;
   #held = "";
@@ -24,7 +24,7 @@ export class TextStream {
 
   constructor(tokenizer: Tokenizer, { stop = [], skipSpecialTokens = true }: TextStreamOptions = {}) {
     this.#tokenizer = tokenizer;
-    this.#joiner = new TextJoiner(tokenizer.writing);
+    this.#writer = tokenizer.writing();
     this.#stop = stop.filter((text) => text !== "");
     this.#skip = skipSpecialTokens;
   }
@@ -37,13 +37,14 @@ export class TextStream {
   /** The text that this token makes certain. */
   push(id: TokenId): string {
     if (this.#stopped !== undefined || (this.#skip && this.#tokenizer.isSpecial(id))) return "";
-    return this.#tell(this.#joiner.push(this.#tokenizer.text(id)));
+    const token = this.#tokenizer.token(id);
+    return token === undefined ? "" : this.#tell(this.#writer.push(token));
   }
 
   /** The rest, when no more tokens come. */
   end(): string {
     if (this.#stopped !== undefined) return "";
-    const text = this.#tell(this.#joiner.end()) + this.#held;
+    const text = this.#tell(this.#writer.end()) + this.#held;
     this.#held = "";
     return text;
   }

@@ -14,8 +14,8 @@ export interface UnknownRule {
   unknown?: TokenId | undefined;
   /** Whether a run of unknown characters is one unknown token. */
   fuse?: boolean;
-  /** The tokens of the 256 bytes, when such a character is spelt in bytes. */
-  bytes?: readonly TokenId[] | undefined;
+  /** The tokens of the 256 bytes, when such a character is spelt in bytes; one with a byte that has none is not. */
+  bytes?: readonly (TokenId | undefined)[] | undefined;
 }
 
 /** The name of a byte's own token: "<0x0A>". */
@@ -23,10 +23,9 @@ export function byteToken(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }
 
-/** The tokens of all 256 bytes, or undefined when one is missing. */
-export function byteTokens(id: (token: string) => TokenId | undefined): TokenId[] | undefined {
-  const ids = Array.from({ length: 256 }, (_, byte) => id(byteToken(byte)));
-  return ids.includes(undefined) ? undefined : (ids as TokenId[]);
+/** The tokens of all 256 bytes, as far as there are any. */
+export function byteTokens(id: (token: string) => TokenId | undefined): (TokenId | undefined)[] {
+  return Array.from({ length: 256 }, (_, byte) => id(byteToken(byte)));
 }
 
 export interface BytePairOptions extends UnknownRule {
@@ -91,13 +90,12 @@ export class BytePairModel implements TokenModel {
       else symbols.push(id);
       at += character.length;
     }
-    return this.#merges.apply(symbols.ids);
+    return this.#merges.apply(symbols.end());
   }
 }
 
 export interface UnigramOptions extends UnknownRule {
   pieces: readonly { text: string; id: TokenId; score: number }[];
-  unknown: TokenId;
   /**
    * Pieces that win wherever they stand: they score their length in bytes times the best score, less 0.1, as in
    * SentencePiece.
@@ -161,34 +159,55 @@ export class UnigramModel implements TokenModel {
     const path: [index: number, start: number, end: number][] = [];
     for (let end = length; end > 0; end = from[end]!) path.push([last[end]!, from[end]!, end]);
     const symbols = new Symbols({ ...this.#options, fuse: true });
+    // Unknown characters in a row are unknown together.
+    let run = "";
     for (const [index, start, end] of path.reverse()) {
       const id = index === -1 ? unknown : pieces[index]!.id;
-      if (id === unknown) symbols.pushUnknown(piece.slice(start, end));
-      else symbols.push(id);
+      if (index === -1 || id === unknown) {
+        run += piece.slice(start, end);
+        continue;
+      }
+      if (run !== "") symbols.pushUnknown(run);
+      run = "";
+      symbols.push(id!);
     }
-    return symbols.ids;
+    if (run !== "") symbols.pushUnknown(run);
+    return symbols.end();
   }
 }
 
 /** Collects tokens; unknown characters by the rule. */
 class Symbols {
-  readonly ids: TokenId[] = [];
-  #afterUnknown = false;
+  readonly #ids: TokenId[] = [];
+  /** An unknown token that is still to be pushed, because the next character may be part of it. */
+  #pending: TokenId | undefined;
 
   constructor(readonly rule: UnknownRule) {}
 
   push(id: TokenId): void {
-    this.ids.push(id);
-    this.#afterUnknown = false;
+    this.#flush();
+    this.#ids.push(id);
   }
 
   pushUnknown(text: string): void {
     const { unknown, fuse, bytes } = this.rule;
-    if (bytes) {
-      for (const byte of new TextEncoder().encode(text)) this.push(bytes[byte]!);
-    } else if (unknown !== undefined) {
-      if (!(fuse && this.#afterUnknown)) this.ids.push(unknown);
-      this.#afterUnknown = true;
+    const spelt = bytes && Array.from(new TextEncoder().encode(text), (byte) => bytes[byte]);
+    if (spelt && !spelt.includes(undefined)) {
+      // As in tokenizers, bytes come before an unknown token that is pending.
+      for (const id of spelt) this.#ids.push(id!);
+      return;
     }
+    if (!fuse) this.#flush();
+    this.#pending = unknown;
+  }
+
+  end(): TokenId[] {
+    this.#flush();
+    return this.#ids;
+  }
+
+  #flush(): void {
+    if (this.#pending !== undefined) this.#ids.push(this.#pending);
+    this.#pending = undefined;
   }
 }

@@ -25,7 +25,12 @@ describe("tokenizer.json", () => {
       /model of type "WordPiece".*known: BPE, Unigram/,
     ],
     ["CLIP's suffix", { model: { ...json.model, end_of_word_suffix: "</w>" } }, /end_of_word_suffix "<\/w>"/],
-    ["a compiled normalizer", { normalizer: { type: "Precompiled" } }, /use the SentencePiece file/],
+    ["an unknown normalizer", { normalizer: { type: "Nmt" } }, /normalizer "Nmt"; known:/],
+    [
+      "a compiled normalizer that is cut off",
+      { normalizer: { type: "Precompiled", precompiled_charsmap: "AAEA" } },
+      /precompiled_charsmap cannot be read/,
+    ],
     [
       "an unknown pre-tokenizer",
       { pre_tokenizer: { type: "BertPreTokenizer" } },
@@ -50,7 +55,7 @@ describe("tokenizer.json", () => {
 
   it("gives way to tokenizer.model where it has parts that are not known", async () => {
     const model = readFileSync(new URL("../../test/golden/tokenizer-own/pairs.model", import.meta.url));
-    const normalizer = { type: "Precompiled" };
+    const normalizer = { type: "Nmt" };
     const files = { "tokenizer.json": JSON.stringify({ ...json, normalizer }), "tokenizer.model": model };
     expect((await readTokenizer(files)).size).toBe(640);
   });

@@ -1,14 +1,15 @@
 /** @file Reads tokenizer.json, the file of Hugging Face's tokenizers: byte pairs (LLaMA, Qwen2, GPT-2) and unigrams. */
 
 import type { TokenId } from "./byte-pairs.js";
+import { readDecoder } from "./decoders.js";
 import { readNormalizer } from "./normalizers.js";
 import { readPreTokenizer } from "./pre-tokenizers.js";
 import { BytePairModel, byteTokens, type TokenModel, UnigramModel } from "./token-models.js";
-import type { TokenWriting } from "./token-text.js";
 import { Tokenizer, type TokenizerParts } from "./tokenizer.js";
 import { readAddedTokens, type TokenizerConfig, withTemplateTokens } from "./tokenizer-config.js";
 import {
   corrupt,
+  flattened,
   listedPairs,
   object,
   parseObject,
@@ -26,11 +27,12 @@ const file = "tokenizer.json";
  */
 export async function tokenizerFromJson(text: string, config: TokenizerConfig): Promise<Tokenizer> {
   const json = parseObject(file, text);
-  const [normalize, split] = await Promise.all([
+  const [normalize, split, writing] = await Promise.all([
     readNormalizer(json.normalizer, file),
     readPreTokenizer(json.pre_tokenizer, file),
+    readDecoder(json.decoder, file),
   ]);
-  const { vocabulary, model, writing } = readModel(object(json.model), json.decoder);
+  const { vocabulary, model } = readModel(object(json.model));
   const listed = Array.isArray(json.added_tokens) ? json.added_tokens : [];
   const added = readAddedTokens(file, listed, config, (token) => vocabulary.get(token));
   const id = (token: string) => added.find(({ content }) => content === token)?.id ?? vocabulary.get(token);
@@ -47,12 +49,8 @@ export async function tokenizerFromJson(text: string, config: TokenizerConfig): 
   });
 }
 
-function readModel(
-  model: Record<string, unknown>,
-  decoder: unknown,
-): { vocabulary: Map<string, TokenId>; model: TokenModel; writing: TokenWriting } {
+function readModel(model: Record<string, unknown>): { vocabulary: Map<string, TokenId>; model: TokenModel } {
   const type = model.type ?? (Array.isArray(model.vocab) ? "Unigram" : "BPE");
-  const writing = readDecoder(decoder);
   if (type === "BPE") {
     for (const field of ["continuing_subword_prefix", "end_of_word_suffix", "dropout"]) {
       if (model[field])
@@ -71,17 +69,17 @@ function readModel(
       bytes: model.byte_fallback === true ? byteTokens((token) => vocabulary.get(token)) : undefined,
       ignoreMerges: model.ignore_merges === true,
     });
-    return { vocabulary, model: pairs, writing };
+    return { vocabulary, model: pairs };
   }
   if (type === "Unigram") {
     const pieces = readUnigrams(model.vocab);
     const vocabulary = new Map(pieces.map(({ text, id }) => [text, id]));
     const unigram = new UnigramModel({
       pieces,
-      unknown: readId(file, "unk_id", model.unk_id),
+      unknown: model.unk_id == null ? undefined : readId(file, "unk_id", model.unk_id),
       bytes: model.byte_fallback === true ? byteTokens((token) => vocabulary.get(token)) : undefined,
     });
-    return { vocabulary, model: unigram, writing };
+    return { vocabulary, model: unigram };
   }
   throw unsupported(file, `a model of type ${JSON.stringify(type)}`, "known: BPE, Unigram");
 }
@@ -96,32 +94,6 @@ function readUnigrams(vocab: unknown): { text: string; id: TokenId; score: numbe
       `model.vocab[${id}] is ${JSON.stringify(entry)?.slice(0, 80)}, not a piece and its score`,
     );
   });
-}
-
-function readDecoder(config: unknown): TokenWriting {
-  const steps = flattened(config, "decoders");
-  const writing: TokenWriting = { form: "bytes", byteFallback: false, leadingSpaces: 0, wrongBytes: "run" };
-  let isKnown = false;
-  for (const step of steps) {
-    if (step.type === "ByteLevel") isKnown = true;
-    else if (step.type === "ByteFallback") writing.byteFallback = true;
-    else if (step.type === "Metaspace" || (step.type === "Replace" && object(step.pattern).String === "▁")) {
-      writing.form = "pieces";
-      isKnown = true;
-      const { prepend_scheme: scheme, add_prefix_space: prefix } = step;
-      if (step.type === "Metaspace" && scheme !== "never" && prefix !== false) writing.leadingSpaces = 1;
-    } else if (step.type === "Strip" && step.content === " " && !step.stop) {
-      writing.leadingSpaces = Number(step.start) || 0;
-    } else if (step.type !== "Fuse") {
-      throw unsupported(
-        file,
-        `the decoder ${JSON.stringify(step).slice(0, 120)}`,
-        "known: ByteLevel, SentencePiece's",
-      );
-    }
-  }
-  if (!isKnown) throw unsupported(file, "no decoder that writes spaces", "known: ByteLevel, SentencePiece's");
-  return writing;
 }
 
 function readTemplate(config: unknown): TokenizerParts["template"] {
@@ -154,12 +126,4 @@ function readTemplate(config: unknown): TokenizerParts["template"] {
 function readPaired(token: unknown): TokenId {
   const [name, id] = Array.isArray(token) ? token : [];
   return readId(file, String(name), id);
-}
-
-/** A part of tokenizer.json as the list of its steps. */
-function flattened(config: unknown, list: string): Record<string, unknown>[] {
-  const step = object(config);
-  if (step.type !== "Sequence") return step.type === undefined ? [] : [step];
-  const steps = step[list];
-  return (Array.isArray(steps) ? steps : []).flatMap((one) => flattened(one, list));
 }

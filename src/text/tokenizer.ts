@@ -3,7 +3,7 @@
 import { type AddedToken, TokenSplitter } from "./added-tokens.js";
 import type { TokenId } from "./byte-pairs.js";
 import type { TokenModel } from "./token-models.js";
-import { TextJoiner, type TokenText, type TokenWriting, tokenText } from "./token-text.js";
+import type { TokenWriting } from "./token-text.js";
 
 /** What a tokenizer is made of. */
 export interface TokenizerParts {
@@ -131,18 +131,14 @@ export class Tokenizer {
 
   /** Text of ids; those that no token has are left out, as in transformers. */
   decode(ids: Iterable<TokenId>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
-    const joiner = new TextJoiner(this.writing);
+    const writer = this.writing();
     const texts: string[] = [];
     for (const id of ids) {
-      if (!(skipSpecialTokens && this.isSpecial(id))) texts.push(joiner.push(this.text(id)));
+      const token = this.token(id);
+      if (token === undefined || (skipSpecialTokens && this.isSpecial(id))) continue;
+      texts.push(writer.push(token));
     }
-    texts.push(joiner.end());
+    texts.push(writer.end());
     return texts.join("");
-  }
-
-  /** What a token stands for by itself. */
-  text(id: TokenId): TokenText {
-    const token = this.#tokens.get(id);
-    return token === undefined ? [] : tokenText(this.writing, token);
   }
 }

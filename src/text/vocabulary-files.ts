@@ -71,6 +71,14 @@ export function object(value: unknown): Json {
   return typeof value === "object" && value !== null ? (value as Json) : {};
 }
 
+/** A part of tokenizer.json as the list of its steps. */
+export function flattened(config: unknown, list: string): Json[] {
+  const step = object(config);
+  if (step.type !== "Sequence") return step.type === undefined ? [] : [step];
+  const steps = step[list];
+  return (Array.isArray(steps) ? steps : []).flatMap((one) => flattened(one, list));
+}
+
 export function corrupt(file: string, problem: string, cause?: unknown): Error {
   return failure("FILE_CORRUPT", `Cannot read the tokenizer: ${file}: ${problem}.`, cause);
 }
