@@ -501,6 +501,14 @@ describe("warnings", () => {
     expect(codes(cross)).toEqual(["NOT_NORMALISED"]);
     expect(codes({ ...cross, normalisation: { sd: "l2" } })).toEqual([]);
     expect(codes({ ...cross, type: "gated-cross-attention" })).toEqual([]);
+    const sd = { kind: "diffusion", trained: false };
+    const both = { encoders: { u: sd, c: sd } };
+    const ensemble = { type: "guidance-ensemble", unconditional: "u", conditional: "c" };
+    expect(codes(ensemble, both)).toEqual([]);
+    const loose = fusionSchema.parse({ ...ensemble, unitLength: false });
+    const told = fusionWarnings(loose, { ...facts, encoders: { u: sd, c: sd } as never });
+    expect(told.map(({ code }) => code)).toEqual(["NOT_NORMALISED", "NOT_NORMALISED"]);
+    expect(told[0]!.message).toMatch(/`unitLength` makes them alike/);
     expect(codes({ type: "none", encoder: "clip" }, { batch: 32 })).toEqual(["SMALL_BATCH"]);
     expect(codes({ type: "none", encoder: "clip" }, { batch: 32, stage: 2 })).toEqual([]);
     const trained = { encoders: { clip: { kind: "vision", trained: true } } };

@@ -68,6 +68,9 @@ export interface TokenEncoder {
   release(): Promise<void>;
 }
 
+/** Of thousands of texts that are too long, a few are named. */
+const mostNotices = 5;
+
 const device = { device: "cpu", memory: "fast", threads: 1, host: "here" } as const;
 
 /** @throws DiffsightError what opening its model may raise */
@@ -75,7 +78,7 @@ export async function openTokenEncoder({ encoder, folder }: FoundEncoder): Promi
   const engine = await Engine.open(device);
   const notices: string[] = [];
   const onProgress: OpenOptions["onProgress"] = (event) => {
-    if (event.status === "notice") notices.push(event.message);
+    if (event.status === "notice" && notices.length < mostNotices) notices.push(event.message);
   };
   const opener = new EncoderOpener(engine, { ...device, onProgress });
   const opened = await opener.open(encoder, resolveModel(encoder.model, folder));

@@ -37,9 +37,11 @@ export function fusionWarnings(
     const { normalisation } = step;
     const of = (name: string) => (typeof normalisation === "string" ? normalisation : normalisation[name]);
     for (const name of fusions.get(step.type)!.make(step).encoders) {
-      if (encoders[name]?.kind !== "diffusion" || step.type === "none" || normalises(step.type)) continue;
+      if (encoders[name]?.kind !== "diffusion" || step.type === "none" || normalises(step)) continue;
       if ((of(name) ?? "none") !== "none") continue;
-      const message = `"${name}" goes into ${step.type} without being normalised; diffusion's features are larger than others'.`;
+      // Normalised each by itself, c - u would be no difference of features any more.
+      const cure = step.type === "guidance-ensemble" ? "; `unitLength` makes them alike" : "";
+      const message = `"${name}" goes into ${step.type} without being normalised; diffusion's features are larger than others'${cure}.`;
       warnings.push({ code: "NOT_NORMALISED", message });
     }
     if (step.type === "class-token" && step.dropout === 0) {
@@ -58,7 +60,7 @@ export function fusionWarnings(
   return warnings;
 }
 
-/** Fusions that normalise what they take by themselves. */
-function normalises(type: FusionConfig[number]["type"]): boolean {
-  return type === "gated-cross-attention";
+/** Fusions that normalise what they take, or what they make of it, by themselves. */
+function normalises(step: FusionConfig[number]): boolean {
+  return step.type === "gated-cross-attention" || (step.type === "guidance-ensemble" && step.unitLength);
 }

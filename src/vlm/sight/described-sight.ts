@@ -5,7 +5,7 @@ import type { CallOptions, Engine, Program } from "../../engine/index.js";
 import { input, reshape, type Value } from "../../graph/index.js";
 import type { Tensor } from "../../tensor/index.js";
 import { type Checkpoint, Scope } from "../../weights/index.js";
-import { conditionOn } from "../conditioning.js";
+import { type Conditioning, conditionOn } from "../conditioning.js";
 import type { EncoderDescription, VlmDescription } from "../description.js";
 import type { EncoderOpener, ModelSource, OpenEncoder, Told } from "./encoders.js";
 import { planSight } from "./plan.js";
@@ -70,11 +70,24 @@ export class DescribedSight implements Sight {
           const chosen = diffusion
             ? toldInstead(encoder, diffusion)
             : conditionOn({ ...inference, ...undropped }, row, draw);
+          if (chosen.reason === "missing") this.#tellMissing(name, inference.text);
           return [name, isHeard(encoder, chosen) ? chosen : silence];
         }
         const prompt = encoder.kind === "text" ? (question ?? "") : "";
         return [name, { prompt, guidance: 0, reason: prompt === "" ? "none" : "text" }];
       }),
+    );
+  }
+
+  /** Without a question a question is not missed; other texts nobody has given. */
+  #tellMissing(name: string, text: Conditioning["text"]): void {
+    if (text === "question" || text === "random-question") return;
+    const given = text === "pseudo-caption" ? "which is there in training alone" : "and none is given";
+    this.opener.notify(
+      name,
+      `"${name}" is told a ${text} when something is asked (conditioning.inference of diffsight.json), ${given}: it ` +
+        'sees as if told nothing. Give a text (`caption`, `diffusion.prompt`), or say { "text": "question" } or ' +
+        '{ "text": "none" } there.',
     );
   }
 

@@ -24,10 +24,14 @@ import { gridTokens } from "./tokens.js";
 /** Features of recent pictures: so much without texts, and as much with texts. */
 const memoryBytes = 64 * 2 ** 20;
 
-/** @throws misuse UNKNOWN_TAP when the tap is no grid of features, FOLD when the grid does not fold so */
+/**
+ * @param onTruncate told of texts that are longer than the model reads
+ * @throws misuse UNKNOWN_TAP when the tap is no grid of features, FOLD when the grid does not fold so
+ */
 export async function diffusionEncoder(
   eye: DiffusionEncoder,
   description: Extract<EncoderDescription, { kind: "diffusion" }>,
+  onTruncate?: EncodeOptions["onTruncate"],
 ): Promise<OpenEncoder> {
   const { tap, timestep, part, fit, size, seed, ensemble, vae, pool, fold } = description;
   const [info] = (await eye.taps(size === undefined ? {} : { size })).filter(
@@ -48,9 +52,9 @@ export async function diffusionEncoder(
   const geometry = { ...(size !== undefined && { size }), fit, seed, vae };
   const heardBy = ({ textLayers = description.textLayers }: Told) => textLayers;
 
-  const features = async (picture: Picture, told: Told, call: CallOptions, options: EncodeOptions) => {
-    const { signal } = call;
-    const request = { taps: [tap], timesteps, ensemble, ...geometry, pool, signal, ...options };
+  const features = async (picture: Picture, told: Told, { signal }: CallOptions, options: EncodeOptions) => {
+    const call = { signal, ...(onTruncate && { onTruncate }) };
+    const request = { taps: [tap], timesteps, ensemble, ...geometry, pool, ...call, ...options };
     const seen = await eye.encode(raw(picture), { ...request, textLayers: heardBy(told) });
     return Object.fromEntries(seen.tensors);
   };

@@ -12,7 +12,12 @@ import {
   visionTokens,
 } from "../../models/index.js";
 import { misuse, Tensor } from "../../tensor/index.js";
-import { type ClipTokenizerFile, clipTokenizer, clipTokenizerFiles } from "../../text/index.js";
+import {
+  type ClipTokenizerFile,
+  clipTokenizer,
+  clipTokenizerFiles,
+  type Truncation,
+} from "../../text/index.js";
 import { type ModelFolder, type OpenOptions, openModel, Scope } from "../../weights/index.js";
 import type { ConditioningChoice } from "../conditioning.js";
 import type { EncoderDescription } from "../description.js";
@@ -58,11 +63,31 @@ const memoryBytes = 64 * 2 ** 20;
 /** Opens encoders on one engine; diffusion models, of which several may look with one, have engines of their own. */
 export class EncoderOpener {
   readonly #diffusion = new Map<string, Promise<DiffusionEncoder>>();
+  readonly #told = new Set<string>();
 
   constructor(
     readonly engine: Engine,
     readonly options: OpenOptions & EngineOptions,
   ) {}
+
+  /** Tells the user something that was not asked for; each message once. */
+  notify(name: string, message: string): void {
+    if (this.#told.has(message)) return;
+    this.#told.add(message);
+    this.options.onProgress?.({ status: "notice", name, message });
+  }
+
+  /** Tells of texts that are longer than a model's text encoder reads. */
+  #cutTeller({ source }: ModelSource): (truncation: Truncation) => void {
+    return ({ tokens, limit, cut }) => {
+      const start = cut.length > 60 ? `${cut.slice(0, 60).trimEnd()}…` : cut.trimEnd();
+      this.notify(
+        source,
+        `A text for ${source} has ${tokens} tokens, and its text encoder reads ${limit} (start and end included): ` +
+          `it does not hear what begins with "${start}".`,
+      );
+    };
+  }
 
   /** @throws DiffsightError what opening its model may raise; LAYER, TOKENS, UNKNOWN_TAP for what the model does not have */
   open(description: EncoderDescription, from: ModelSource): Promise<OpenEncoder> {
@@ -113,7 +138,7 @@ export class EncoderOpener {
     const opened = this.#diffusion.get(key) ?? this.#openEye(from);
     this.#diffusion.set(key, opened);
     const eye = await opened;
-    return diffusionEncoder(eye, description);
+    return diffusionEncoder(eye, description, this.#cutTeller(from));
   }
 
   #openEye({ source, revision }: ModelSource): Promise<DiffusionEncoder> {
@@ -132,6 +157,7 @@ export class EncoderOpener {
     for (const file of clipTokenizerFiles)
       if (await folder.has(`${tokenizerAt}${file}`)) files[file] = await folder.text(`${tokenizerAt}${file}`);
     const tokenizer = clipTokenizer(files);
+    const onTruncate = this.#cutTeller(from);
     const ids = input("ids", [1, tokenizer.length], "i64");
     const { pooled } = clipText(
       Scope.of(await folder.checkpoint(component)),
@@ -145,7 +171,7 @@ export class EncoderOpener {
     return {
       shape: { tokens: 1, width: pooled.dims[1]!, grid: undefined },
       async see(_, { prompt }, call = {}) {
-        const { ids } = tokenizer.encode(prompt);
+        const { ids } = tokenizer.encode(prompt, { onTruncate });
         const seen = await memory.recall(ids.join(), () =>
           program.run(
             { ids: Tensor.i64([1, ids.length], ids), end: Tensor.i64([1], [pooledIndex(ids, config)]) },
