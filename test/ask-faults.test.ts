@@ -136,3 +136,15 @@ describe("diffsight ask", () => {
     expect(found.stderr).toContain("broken.png");
   });
 });
+
+describe("diffsight quantize", () => {
+  it.each([
+    ["embedded:vlm", "quantize embedded:vlm/llm instead"],
+    ["whole", "/language instead"],
+  ])("names the language model of one that has it in a folder of its own: %s", async (name, message) => {
+    const model = name === "whole" ? whole : name;
+    const found = await run(["quantize", model, "-o", path.join(folder, "quantized")]);
+    expect(found).toMatchObject({ status: 2, stdout: "" });
+    expect(found.stderr).toContain(message);
+  });
+});

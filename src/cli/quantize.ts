@@ -1,6 +1,7 @@
 /** @file `diffsight quantize`: a language model's weights in 4 or 8 bits, once, into a folder. */
 
 import type { Command } from "commander";
+import { misuse } from "../tensor/index.js";
 import type { QuantizeReport } from "../weights/index.js";
 import { examples, type ModelFlags, outputFlags, sourceFlags, wholeNumber } from "./flags.js";
 import { openOptions } from "./open.js";
@@ -51,8 +52,18 @@ async function quantize(model: string, flags: QuantizeFlags, shell: Shell): Prom
   await shell.checkWritable(out, { folder: true });
   shell.grace = patience;
   const { openModel } = await import("../weights/index.js");
-  const { quantizeLanguageModel } = await import("../vlm/index.js");
+  const { descriptionFile, quantizeLanguageModel, readDescription, resolveModel } = await import(
+    "../vlm/index.js"
+  );
   const folder = await openModel(model, openOptions(flags, shell));
+  if (await folder.has(descriptionFile)) {
+    const { language } = await readDescription(folder);
+    const own = resolveModel(language.model, model).source.replace("/./", "/");
+    throw misuse(
+      "CONFIG",
+      `${model} has its language model in a folder of its own: quantize ${own} instead.`,
+    );
+  }
   const report = await quantizeLanguageModel(folder, out, {
     // What is neither is refused by name.
     bits: bits as 4 | 8,
