@@ -1,6 +1,6 @@
 /** @file Leakage: who gets whose caption, what comes back of a prompt, where it starts; and the command. */
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
@@ -156,6 +156,37 @@ describe("leakage", () => {
 
 const scenes = fileURLToPath(new URL("../assets/scenes", import.meta.url));
 
+describe("pictures with captions of one's own", () => {
+  const set = () => path.join(folder, "own.json");
+  const row = (image: string, id: string) => ({
+    id,
+    image,
+    conversations: [
+      { from: "human", value: "<image>" },
+      { from: "gpt", value: `It is ${id}.` },
+    ],
+  });
+  const first = async (count: number, rows: object[], more: object = {}) => {
+    writeFileSync(set(), JSON.stringify(rows));
+    const found = await conversationPictures(set(), { count, images: scenes, ...more });
+    return found.map(({ id }) => id);
+  };
+  const rows = [row("box.png", "a"), row("gone.png", "b"), row("box.png", "c"), row("lost.png", "d")];
+
+  it("need no more rows of their file than are asked for", async () => {
+    expect(await first(1, rows)).toEqual(["a"]);
+    await expect(first(2, rows)).rejects.toThrow(/A row of .* row 1 \(id "b"\): image: there is no file .*gone\.png/);
+    await expect(first(5, rows)).rejects.toThrow(/2 rows .* row 3 .*lost\.png/);
+  });
+
+  it("leave rows out by choice, and say which", async () => {
+    const warnings: string[] = [];
+    const more = { faulty: "skip", onWarning: (message: string) => warnings.push(message) };
+    expect(await first(2, rows, more)).toEqual(["a", "c"]);
+    expect(warnings).toEqual([expect.stringMatching(/left out: row 1 \(image: .*gone\.png\)\.$/)]);
+  });
+});
+
 describe("a model's leakage", () => {
   it("is measured once, and seen alike where the prompt is not heard", async () => {
     const set = path.join(folder, "captions.json");
@@ -167,7 +198,6 @@ describe("a model's leakage", () => {
         { from: "gpt", value: `It is a ${name}.` },
       ],
     }));
-    const { writeFileSync } = await import("node:fs");
     writeFileSync(set, JSON.stringify(rows));
     const told = mismatch(await conversationPictures(set, { count: 5, images: scenes }));
     expect(told.map(({ id, mismatched }) => [id, mismatched])).toEqual([

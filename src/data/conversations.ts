@@ -93,7 +93,11 @@ export class ConversationSet {
       row++;
     }
     if (faulty === "error" && faults.length > 0) throw faultsError(path, faults);
-    if (places.length === 0) throw failure("DATA_CORRUPT", `${path} has no row that can be used.`);
+    if (places.length === 0) {
+      const [first] = faults;
+      const why = first ? `, the first: ${first.reason}` : "";
+      throw failure("DATA_CORRUPT", `${path} has no row that can be used${why}.`);
+    }
     const words = Int32Array.from(lengths);
     return new ConversationSet(path, { images, faulty }, places, words, unpictured, faults);
   }
@@ -106,6 +110,12 @@ export class ConversationSet {
   /** The rows that were left out, in the order in which that was found. */
   get skipped(): readonly RowFault[] {
     return this.#faults;
+  }
+
+  /** @throws DATA_CORRUPT naming the rows of the file before this one that cannot be used */
+  checkBefore(row: number): void {
+    const faults = this.#faults.filter((one) => one.row < row);
+    if (faults.length > 0) throw faultsError(this.path, faults);
   }
 
   /** @param index 0 .. length - 1 @throws misuse ROW_RANGE; DATA_CORRUPT when the file has changed */

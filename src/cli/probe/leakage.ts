@@ -24,6 +24,7 @@ interface LeakageFlags extends Pick<ModelFlags, "device" | "memory" | "quiet" | 
   out: string;
   captions?: string;
   images?: string;
+  faulty: "error" | "skip";
   caption: "full" | "loose";
   pictures: number;
   test?: boolean;
@@ -55,6 +56,14 @@ export function define(command: Command, shell: Shell): void {
     .option("-o, --out <folder>", "where records and leakage.html go", "runs/leakage")
     .option("--captions <json>", "a LLaVA's JSON of captions (default: the embedded world's scenes)")
     .option("--images <folder>", "where that JSON's paths of images begin (default: beside it)")
+    .addOption(
+      new Option(
+        "--faulty <how>",
+        "rows of that JSON that are needed and cannot be used: an error, or left out",
+      )
+        .choices(["error", "skip"])
+        .default("error"),
+    )
     .addOption(
       new Option("--caption <kind>", "of a scene: every fact, or what is there")
         .choices(["full", "loose"])
@@ -102,7 +111,7 @@ function check({ pictures, maxTokens, threads = 1, caption, captions, test }: Le
 }
 
 async function picturesOf(flags: LeakageFlags, shell: Shell) {
-  const { captions, images, pictures: count, caption, test, seed } = flags;
+  const { captions, images, faulty, pictures: count, caption, test, seed } = flags;
   const { conversationPictures, mismatch, scenePictures } = await import("../../evaluation/index.js");
   const found =
     captions === undefined
@@ -110,6 +119,8 @@ async function picturesOf(flags: LeakageFlags, shell: Shell) {
       : await conversationPictures(captions, {
           count,
           images: images ?? dirname(captions),
+          faulty,
+          onWarning: (message) => shell.warn(message),
           signal: shell.signal,
         });
   return mismatch(found, seed);

@@ -41,22 +41,43 @@ export async function scenePictures({
   });
 }
 
+export interface ConversationPicturesOptions {
+  count: number;
+  /** The folder that the rows' paths begin in. */
+  images: string;
+  /** Of the rows that are read for so many, those that cannot be used are an error (default), or left out. */
+  faulty?: "error" | "skip";
+  /** Told of what is left out. */
+  onWarning?: (message: string) => void;
+  signal?: AbortSignal;
+}
+
 /**
- * The first rows of a LLaVA's JSON that show one picture; what is said of it first is its caption.
- * @param images the folder that the rows' paths begin in
+ * The first rows of a LLaVA's JSON that show one picture; what is said of it first is its caption. What is wrong with
+ * later rows does not matter.
  * @throws FILE_ACCESS, DATA_CORRUPT; misuse DATA_EMPTY
  */
 export async function conversationPictures(
   path: string,
-  { count, images, signal }: { count: number; images: string; signal?: AbortSignal },
+  { count, images, faulty = "error", onWarning = () => {}, signal }: ConversationPicturesOptions,
 ): Promise<CaptionedPicture[]> {
-  using set = await ConversationSet.open(path, { images, ...(signal && { signal }) });
+  using set = await ConversationSet.open(path, { images, faulty: "skip", ...(signal && { signal }) });
   const found: CaptionedPicture[] = [];
+  let read = 0;
   for (let i = 0; i < set.length && found.length < count; i++) {
     const { row, id, images, turns } = set.get(i);
+    read = row;
     const caption = turns.find(({ role }) => role === "assistant")?.text.trim();
     if (images.length !== 1 || !caption) continue;
     found.push({ id: id ?? `row ${row}`, image: images[0]!, caption });
+  }
+  const needed = found.length < count ? Number.POSITIVE_INFINITY : read;
+  if (faulty === "error") set.checkBefore(needed);
+  const left = set.skipped.filter(({ row }) => row < needed);
+  if (left.length > 0) {
+    const first = left.slice(0, 3).map(({ row, reason }) => `row ${row} (${reason})`);
+    const rest = left.length > first.length ? `, and ${left.length - first.length} more` : "";
+    onWarning(`Of ${path} are left out: ${first.join(", ")}${rest}.`);
   }
   if (found.length === 0) throw misuse("DATA_EMPTY", `${path} has no row with one picture and a caption.`);
   return found;
