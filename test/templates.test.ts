@@ -243,6 +243,14 @@ describe("pictures among the tokens", () => {
     expect(encodeWithImages(await first(), text, { imageToken: 640, ownToken: 640 })).toEqual(ids);
   });
 
+  it("may go by another name in the tokenizer", async () => {
+    const json = readFileSync(goldenPath("pipeline-llava", "tokenizer.json"), "utf8");
+    const other = await readTokenizer({ "tokenizer.json": json.replaceAll("<image>", "<|picture|>") });
+    const own = await readTokenizer({ "tokenizer.json": json });
+    const text = "USER: <image>\nWhat?";
+    expect(encodeWithImages(other, text, { imageToken: 640, ownToken: 640 })).toEqual(own.encode(text));
+  });
+
   it.each([
     ["without a name for what begins a text", {}],
     ["with what ends a text", { add_eos_token: true, eos_token: "</s>", tokenizer_class: "LlamaTokenizer" }],
