@@ -2,9 +2,11 @@
 
 import type { Engine, EngineOptions } from "../engine/index.js";
 import type { Fit } from "../image/index.js";
+import type { TokenId, Tokenizer } from "../text/index.js";
 import { type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
 import { descriptionFile, readDescription, resolveModel } from "./description.js";
 import { endTokens, LanguageModel } from "./language/index.js";
+import type { LlavaConfig } from "./llava-config.js";
 import { openLlava } from "./llava-open.js";
 import { DescribedSight } from "./sight/described-sight.js";
 import { EncoderOpener } from "./sight/encoders.js";
@@ -27,6 +29,8 @@ export interface Parts extends Texts {
   engine: Engine;
   sight: Sight;
   language: LanguageModel;
+  /** The tokenizer's own token of a picture, where prompts are encoded with it. */
+  ownToken?: TokenId | undefined;
 }
 
 /** @throws DiffsightError CONFIG, WEIGHT_MISSING, DESCRIPTION, TEMPLATE, TOKENIZER; what opening the models that it names may raise */
@@ -47,13 +51,26 @@ const openLlavaParts: OpenParts = async (folder, engine, options) => {
   const llava = await openLlava(folder, options);
   const { config, checkpoint, folder: own } = llava.language;
   const eosTokenIds = await endTokens(own);
+  const texts = await readTexts(own, options.template);
   return {
     engine,
     sight: new LlavaSight(engine, llava, options.fit),
     language: await LanguageModel.open(config, checkpoint, { engine, eosTokenIds }),
-    ...(await readTexts(own, options.template)),
+    ...texts,
+    ownToken: ownImageToken(llava.config, texts.tokenizer),
   };
 };
+
+/**
+ * The token that stands for a picture in the tokenizer of a LLaVA in transformers' layout, which such a model was taught
+ * with. None where the tokenizer does not find it in a text.
+ */
+function ownImageToken({ imageToken }: LlavaConfig, tokenizer: Tokenizer): TokenId | undefined {
+  const text = imageToken === undefined ? undefined : tokenizer.token(imageToken);
+  if (text === undefined) return undefined;
+  const [first, ...rest] = tokenizer.encode(text, { addSpecialTokens: false });
+  return first === imageToken && rest.length === 0 ? imageToken : undefined;
+}
 
 const openDescribed: OpenParts = async (folder, engine, options) => {
   const description = await readDescription(folder);

@@ -14,16 +14,12 @@ import {
   labelConversation,
   questionIn,
   TextStream,
-  type TokenId,
-  type Tokenizer,
   type Turn,
 } from "../text/index.js";
-import { type ModelFolder, openModel } from "../weights/index.js";
+import { openModel } from "../weights/index.js";
 import { Answer } from "./answer.js";
 import type { Answered, AnswerOptions, AnswerScore, Asked, AskOptions, SteerOptions } from "./asked.js";
-import { descriptionFile } from "./description.js";
 import type { Context } from "./language/index.js";
-import { readLlavaConfig } from "./llava-config.js";
 import { openParts, type Parts, type VisionLanguageModelOptions } from "./parts.js";
 import type { DiffusionLook, DiffusionTold, Picture, Steer } from "./sight/sight.js";
 import { spliceParts } from "./splice.js";
@@ -36,8 +32,6 @@ const keptReadings = 5;
 
 export class VisionLanguageModel {
   readonly #parts: Parts;
-  /** The tokenizer's own token of a picture, where prompts are encoded with it. */
-  readonly #ownToken: TokenId | undefined;
   /** By what was read; the one used last comes last. */
   readonly #readings = new Map<string, Context>();
   /** Readings that are going on, each for all who need it. */
@@ -48,10 +42,8 @@ export class VisionLanguageModel {
     /** The id or path that it was opened with. */
     readonly source: string,
     parts: Parts,
-    ownToken: TokenId | undefined,
   ) {
     this.#parts = parts;
-    this.#ownToken = ownToken;
   }
 
   /**
@@ -65,8 +57,7 @@ export class VisionLanguageModel {
     const folder = await openModel(idOrPath, options);
     const engine = await Engine.open(options);
     try {
-      const parts = await openParts(folder, engine, options);
-      return new VisionLanguageModel(idOrPath, parts, await ownImageToken(folder, parts.tokenizer));
+      return new VisionLanguageModel(idOrPath, await openParts(folder, engine, options));
     } catch (error) {
       await engine.dispose();
       throw error;
@@ -168,7 +159,7 @@ export class VisionLanguageModel {
         const turns = [...spoken(one), { role: "assistant" as const, text: one.answer }];
         checkImages(turns, one.images.length);
         const { ids, labels } = labelConversation(tokenizer, template, turns, {
-          ownToken: this.#ownToken,
+          ownToken: this.#parts.ownToken,
           onMismatch: "error",
         });
         const start = labels.lastIndexOf(ignoredLabel) + 1;
@@ -231,7 +222,7 @@ export class VisionLanguageModel {
     const turns = spoken(asked);
     checkImages(turns, asked.images.length);
     checkHeard(template, turns);
-    const ids = encodeWithImages(tokenizer, template.render(turns), { ownToken: this.#ownToken });
+    const ids = encodeWithImages(tokenizer, template.render(turns), { ownToken: this.#parts.ownToken });
     return this.#read(ids, asked, call);
   }
 
@@ -319,19 +310,6 @@ export class VisionLanguageModel {
       one.release();
     }
   }
-}
-
-/**
- * The token that stands for a picture in the tokenizer of a LLaVA in transformers' layout, which such a model was taught
- * with. None where the tokenizer does not find it in a text.
- */
-async function ownImageToken(folder: ModelFolder, tokenizer: Tokenizer): Promise<TokenId | undefined> {
-  if (await folder.has(descriptionFile)) return undefined;
-  const { imageToken } = readLlavaConfig(await folder.json("config.json"));
-  const text = imageToken === undefined ? undefined : tokenizer.token(imageToken);
-  if (text === undefined) return undefined;
-  const [first, ...rest] = tokenizer.encode(text, { addSpecialTokens: false });
-  return first === imageToken && rest.length === 0 ? imageToken : undefined;
 }
 
 /** What others compute, or its end for this one as soon as the signal fires. */
