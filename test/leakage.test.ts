@@ -175,7 +175,9 @@ describe("pictures with captions of one's own", () => {
 
   it("need no more rows of their file than are asked for", async () => {
     expect(await first(1, rows)).toEqual(["a"]);
-    await expect(first(2, rows)).rejects.toThrow(/A row of .* row 1 \(id "b"\): image: there is no file .*gone\.png/);
+    await expect(first(2, rows)).rejects.toThrow(
+      /A row of .* row 1 \(id "b"\): image: there is no file .*gone\.png/,
+    );
     await expect(first(5, rows)).rejects.toThrow(/2 rows .* row 3 .*lost\.png/);
   });
 

@@ -55,6 +55,8 @@ describe("a diffusion encoder", () => {
     const picture = { ...blankImage(64, 64, [200, 30, 30]), channels: 3 as const };
     const question = `${"Is the box red and ".repeat(30)}large?`;
     for (const again of [question, question]) await model.ask(picture, again, { maxTokens: 1 }).whole();
-    expect(told).toEqual([expect.stringMatching(/has \d{3} tokens, .* reads \d\d .* begins with ".*box.*…"/)]);
+    expect(told).toEqual([
+      expect.stringMatching(/has \d{3} tokens, .* reads \d\d .* begins with ".*box.*…"/),
+    ]);
   });
 });
