@@ -27,8 +27,8 @@ export async function hashFile(path: string, { signal }: { signal?: AbortSignal 
 }
 
 /**
- * What a model's folder holds, as one hash: configs, tokenizers, templates and weights, not cards and curves. Of the name alone when there
- * is no such folder: an id of the hub.
+ * What a model's folder holds, as one hash: configs, tokenizers, templates and weights, not cards and curves. Of the name
+ * alone when there is no such folder: an id of the hub.
  * @param model a path, an id, or one of the package's own such as `embedded:sd`
  */
 export async function hashFolder(model: string): Promise<string> {
