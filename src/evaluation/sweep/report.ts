@@ -137,8 +137,11 @@ function verdictSection({ contrasts }: SweepFindings): Section[] {
   const found = verdicts(contrasts);
   if (found.length === 0) return [];
   const items = found.map((sentence) => `<li>${escapeHtml(sentence)}</li>`);
+  const captions = contrasts.some(({ leakage }) => leakage)
+    ? "; of captions how much more of the told one comes back, CIDEr times 100"
+    : "";
   const body = `<ul>\n${items.join("\n")}\n</ul>
-<p class="small">In brackets the points between the means over patterns. Better and worse: the 95 % interval of that difference over seeds and items leaves zero out, as one in twenty does where there is no difference; the intervals are below.</p>`;
+<p class="small">In brackets the points between the means over patterns${captions}. Better and worse: the 95 % interval of that difference over seeds and items leaves zero out, as one in twenty does where there is no difference; the intervals are below.</p>`;
   return [{ title: "What came out", body }];
 }
 

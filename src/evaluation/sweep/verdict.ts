@@ -16,11 +16,13 @@ function listed(names: readonly string[]): string {
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
-/**
- * A sentence for each kind of items, from the means over patterns.
- * @param contrasts of several variants with one baseline
- */
+/** A sentence for each kind of items, from the means over patterns; and on captions that diffusion was told. */
 export function verdicts(contrasts: readonly SweepContrast[]): string[] {
+  return [...onItems(contrasts), ...onCaptions(contrasts)];
+}
+
+/** Of several variants against one baseline, which is that of the first contrast. */
+function onItems(contrasts: readonly SweepContrast[]): string[] {
   const baseline = contrasts[0]?.second;
   if (baseline === undefined) return [];
   const against = contrasts.filter(({ second }) => second === baseline);
@@ -42,4 +44,25 @@ export function verdicts(contrasts: readonly SweepContrast[]): string[] {
     ];
     return [`${titles[measure]}, ${clauses.join("; ")}.`];
   });
+}
+
+/** How much more, or less, of a picture's own caption comes back at the largest guidance: of every pair that differs. */
+function onCaptions(contrasts: readonly SweepContrast[]): string[] {
+  const found = contrasts.flatMap(({ first, second, leakage }) => {
+    const told = leakage?.told.toSorted((a, b) => a.guidance - b.guidance).at(-1);
+    return told && leavesError(told.gap) ? [{ first, second, ...told }] : [];
+  });
+  const others = [...new Set(found.map(({ second }) => second))];
+  return others.flatMap((other) =>
+    [1, -1].flatMap((sign) => {
+      const those = found.filter(({ second, gap }) => second === other && Math.sign(gap.value) === sign);
+      if (those.length === 0) return [];
+      const named = listed(those.map(({ first, gap }) => `${first} (${signed(gap.value)})`));
+      const { guidance } = those[0]!;
+      const much = sign > 0 ? "more" : "less";
+      return [
+        `Of a caption that is told at s = ${guidance}, ${much} comes back than from ${other}: ${named}.`,
+      ];
+    }),
+  );
 }
