@@ -58,10 +58,10 @@ async function quantize(model: string, flags: QuantizeFlags, shell: Shell): Prom
   const folder = await openModel(model, openOptions(flags, shell));
   if (await folder.has(descriptionFile)) {
     const { language } = await readDescription(folder);
-    const own = resolveModel(language.model, model).source.replace("/./", "/");
+    const { source } = resolveModel(language.model, model);
     throw misuse(
       "CONFIG",
-      `${model} has its language model in a folder of its own: quantize ${own} instead.`,
+      `${model} has its language model in a folder of its own: quantize ${source} instead.`,
     );
   }
   const report = await quantizeLanguageModel(folder, out, {

@@ -1,6 +1,7 @@
 /** @file Telling that a text was too long, once a text. */
 
 import type { EncodeOptions } from "../diffusion/index.js";
+import { beginningOf } from "../tensor/index.js";
 import type { Shell } from "./shell.js";
 
 type OnTruncate = NonNullable<EncodeOptions["onTruncate"]>;
@@ -10,9 +11,8 @@ export function truncationWarner(shell: Shell): OnTruncate {
   return ({ tokens, limit, cut }) => {
     if (told.has(cut)) return;
     told.add(cut);
-    const start = cut.length > 60 ? `${cut.slice(0, 60).trimEnd()}…` : cut.trimEnd();
     shell.warn(
-      `the text has ${tokens} tokens, and the model reads ${limit} (start and end included): cut before "${start}".`,
+      `the text has ${tokens} tokens, and the model reads ${limit} (start and end included): cut before "${beginningOf(cut)}".`,
     );
   };
 }

@@ -3,7 +3,7 @@
 import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { resolve } from "node:path";
 import { decodeImage, type RgbImage } from "../image/index.js";
-import { aborted, DiffsightError, failure, misuse } from "../tensor/index.js";
+import { aborted, DiffsightError, failure, firstOf, misuse } from "../tensor/index.js";
 import type { Turn } from "../text/index.js";
 import {
   idOf,
@@ -175,10 +175,13 @@ function missingImage(row: Row, folder: string, known: Map<string, boolean>): st
 }
 
 function faultsError(path: string, faults: readonly RowFault[], cause?: unknown): DiffsightError {
-  const named = faults.slice(0, namedFaults).map(({ row, id, reason }) => {
+  const named = faults.map(({ row, id, reason }) => {
     return `row ${row}${id === undefined ? "" : ` (id ${JSON.stringify(id)})`}: ${reason}`;
   });
-  const rest = faults.length > namedFaults ? `; and ${faults.length - namedFaults} more` : "";
   const what = faults.length === 1 ? "A row" : `${faults.length} rows`;
-  return failure("DATA_CORRUPT", `${what} of ${path} cannot be used: ${named.join("; ")}${rest}.`, cause);
+  return failure(
+    "DATA_CORRUPT",
+    `${what} of ${path} cannot be used: ${firstOf(named, namedFaults, "; ")}.`,
+    cause,
+  );
 }

@@ -127,16 +127,16 @@ export function rotaryTables(
   lengths?: readonly number[],
 ): RotaryTables {
   const pairs = config.headDim / 2;
-  const [cos, sin] = [0, 1].map(() => new Float32Array(positions.length * pairs)) as [
-    Float32Array,
-    Float32Array,
-  ];
+  const cos = new Float32Array(positions.length * pairs);
+  const sin = new Float32Array(positions.length * pairs);
   const longest = positions.reduce((most, one) => Math.max(most, one + 1), 1);
+  const goesByLength = config.scaling.rope_type === "dynamic" || config.scaling.rope_type === "longrope";
   const turning = new Map<number, ReturnType<typeof angularFrequencies>>();
   for (const [row, position] of positions.entries()) {
-    const length = lengths?.[row] ?? longest;
-    const { frequencies, strength } = turning.get(length) ?? angularFrequencies(config, length);
-    if (!turning.has(length)) turning.set(length, { frequencies, strength });
+    const length = (goesByLength && lengths?.[row]) || longest;
+    const known = turning.get(length) ?? angularFrequencies(config, length);
+    turning.set(length, known);
+    const { frequencies, strength } = known;
     for (let pair = 0; pair < pairs; pair++) {
       // The angle in f32, as transformers has it.
       const angle = Math.fround(position * frequencies[pair]!);

@@ -8,3 +8,4 @@ export * from "./random.js";
 export * from "./safetensors.js";
 export * from "./strided.js";
 export * from "./tensor.js";
+export * from "./wording.js";

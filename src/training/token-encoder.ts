@@ -71,15 +71,23 @@ export interface TokenEncoder {
 /** Of thousands of texts that are too long, a few are named. */
 const mostNotices = 5;
 
+/** What the user is to be told while something is opened and used. */
+export function noticesTaken(): { notices: readonly string[]; onProgress: OpenOptions["onProgress"] } {
+  const notices: string[] = [];
+  return {
+    notices,
+    onProgress(event) {
+      if (event.status === "notice" && notices.length < mostNotices) notices.push(event.message);
+    },
+  };
+}
+
 const device = { device: "cpu", memory: "fast", threads: 1, host: "here" } as const;
 
 /** @throws DiffsightError what opening its model may raise */
 export async function openTokenEncoder({ encoder, folder }: FoundEncoder): Promise<TokenEncoder> {
   const engine = await Engine.open(device);
-  const notices: string[] = [];
-  const onProgress: OpenOptions["onProgress"] = (event) => {
-    if (event.status === "notice" && notices.length < mostNotices) notices.push(event.message);
-  };
+  const { notices, onProgress } = noticesTaken();
   const opener = new EncoderOpener(engine, { ...device, onProgress });
   const opened = await opener.open(encoder, resolveModel(encoder.model, folder));
   const { tokens, width } = opened.shape;

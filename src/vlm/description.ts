@@ -162,7 +162,7 @@ export function resolveModel(
 ): { source: string; revision: string | undefined } {
   if (typeof reference !== "string") return { source: reference.id, revision: reference.revision };
   return {
-    source: isRelative(reference) ? `${folder}/${reference}` : reference,
+    source: isRelative(reference) ? `${folder}/${reference.replace(/^\.\//, "")}` : reference,
     revision: undefined,
   };
 }

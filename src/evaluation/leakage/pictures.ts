@@ -3,7 +3,7 @@
 import { ConversationSet } from "../../data/index.js";
 import { example, type Split, World } from "../../diorama/index.js";
 import type { ImageInput } from "../../image/index.js";
-import { misuse, TorchGenerator } from "../../tensor/index.js";
+import { firstOf, misuse, TorchGenerator } from "../../tensor/index.js";
 
 export interface CaptionedPicture {
   /** Its name in reports. */
@@ -75,9 +75,8 @@ export async function conversationPictures(
   if (faulty === "error") set.checkBefore(needed);
   const left = set.skipped.filter(({ row }) => row < needed);
   if (left.length > 0) {
-    const first = left.slice(0, 3).map(({ row, reason }) => `row ${row} (${reason})`);
-    const rest = left.length > first.length ? `, and ${left.length - first.length} more` : "";
-    onWarning(`Of ${path} are left out: ${first.join(", ")}${rest}.`);
+    const rows = left.map(({ row, reason }) => `row ${row} (${reason})`);
+    onWarning(`Of ${path} are left out: ${firstOf(rows, 3)}.`);
   }
   if (found.length === 0) throw misuse("DATA_EMPTY", `${path} has no row with one picture and a caption.`);
   return found;

@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { type Conversation, ConversationSet, hashBytes, hashFile } from "../../data/index.js";
 import { decodeImage } from "../../image/index.js";
-import { type DiffsightError, failure, Tensor } from "../../tensor/index.js";
+import { type DiffsightError, failure, firstOf, Tensor } from "../../tensor/index.js";
 import { imageMark } from "../../text/index.js";
 import { type ConversationLine, wordsColumn } from "../lines.js";
 import { defineProducer } from "../producer.js";
@@ -98,9 +98,7 @@ function named(file: string, faults: ConversationSet["skipped"]): string[] {
 /** What is most likely a picture whose field has another name. */
 function unpictured(file: string, { unpictured: rows }: ConversationSet): string[] {
   if (rows.length === 0) return [];
-  const first = rows.slice(0, namedFaults).join(", ");
-  const rest = rows.length > namedFaults ? ` and ${rows.length - namedFaults} more` : "";
-  const which = `${rows.length === 1 ? "Row" : "Rows"} ${first}${rest} of ${file}`;
+  const which = `${rows.length === 1 ? "Row" : "Rows"} ${firstOf(rows.map(String), namedFaults)} of ${file}`;
   return [
     `${which}: the turns say "${imageMark}", but no picture is named (\`image\`, \`images\`): the mark is learnt as text.`,
   ];

@@ -32,7 +32,7 @@ import {
   subjectOf,
 } from "../subjects.js";
 import { pictureColumn, stacked } from "../tasks/pictures.js";
-import { describedEncoder, encoderDescription, openTokenEncoder } from "../token-encoder.js";
+import { describedEncoder, encoderDescription, noticesTaken, openTokenEncoder } from "../token-encoder.js";
 import { withUntrainedUnet } from "./untrained.js";
 
 const model = z.string().min(1);
@@ -171,10 +171,8 @@ async function clipEncoder(config: Config<"clip">): Promise<Encoder> {
     ...json,
     model_type: json.vision_config ? "clip" : "clip_vision_model",
   });
-  const notices: string[] = [];
-  const { config: preprocessor } = await readImageProcessor(folder, usual, (event) => {
-    if (event.status === "notice") notices.push(event.message);
-  });
+  const { notices, onProgress } = noticesTaken();
+  const { config: preprocessor } = await readImageProcessor(folder, usual, onProgress);
   const w = Scope.of(await folder.checkpoint(""));
   const build = (pixels: Value) => {
     const { hiddenStates, imageEmbeds } = clipVision(w, network, pixels);

@@ -1,7 +1,7 @@
 /** @file Batches of conversations with what is seen of their pictures. */
 
 import { modalityGroupedOrder, type Store, type Stores } from "../../data/index.js";
-import { DiffsightError, failure, misuse, Tensor } from "../../tensor/index.js";
+import { DiffsightError, failure, firstOf, misuse, Tensor } from "../../tensor/index.js";
 import {
   ignoredLabel,
   imageTokenIndex,
@@ -85,15 +85,14 @@ function usableRows(
   const usable = all.filter((row) => words[row] !== 0 && !crowded.has(row));
   const kept = { usable, words: usable.map((row) => words[row]!) };
   if (crowded.size === 0) return { ...kept, leftOut: undefined };
-  const named = [...crowded.values()].slice(0, namedRows).join(", ");
-  const rest = crowded.size > namedRows ? `, and ${crowded.size - namedRows} more` : "";
+  const named = firstOf([...crowded.values()], namedRows);
   const what = `${store.folder}: of ${all.length} rows ${crowded.size} show more pictures than \`pictures\` (${pictures}) allows`;
   if (faulty === "error")
     throw misuse(
       "PICTURES",
-      `${what}: ${named}${rest}. Set \`pictures\` to the most that a row has, or \`faulty\` to "skip".`,
+      `${what}: ${named}. Set \`pictures\` to the most that a row has, or \`faulty\` to "skip".`,
     );
-  return { ...kept, leftOut: `${what}, and are left out: ${named}${rest}.` };
+  return { ...kept, leftOut: `${what}, and are left out: ${named}.` };
 }
 
 /** How many rows are named at once. */

@@ -164,8 +164,8 @@ export class ContextMemory {
    * @returns the first lane that is not done
    */
   async #run(lanes: readonly Lane[], first: number, take: TakeScores | undefined): Promise<number> {
-    const at = this.#free(lanes, first);
     const rows: NetworkRow[] = [];
+    const parts: { lane: Lane; from: number; to: number }[] = [];
     const ends: { lane: Lane; row: number; position: number }[] = [];
     for (const lane of lanes.slice(first)) {
       const from = rows.length;
@@ -178,8 +178,15 @@ export class ContextMemory {
         rows.push({ row, position, length: lane.context.length, sees, from });
       }
       lane.done += some.length;
-      lane.ranges = joined(sees, [at + from, at + rows.length]);
+      parts.push({ lane, from, to: rows.length });
     }
+    const seen = parts.flatMap(({ lane }) => lane.ranges);
+    const at = this.#free(
+      rows.length,
+      seen,
+      lanes.flatMap(({ ranges }) => ranges),
+    );
+    for (const { lane, from, to } of parts) lane.ranges = joined(lane.ranges, [at + from, at + to]);
     const logits = await this.network.run(
       rows,
       at,
@@ -196,19 +203,13 @@ export class ContextMemory {
   }
 
   /**
-   * The first place for a run's rows: after all that they see, where nobody else's are. The first row of all is of zeros:
+   * The first place for so many rows: after all that they see, where nobody else's are. The first row of all is of zeros:
    * the runtime computes nothing with 0 rows.
+   * @param own what contexts that are being filled have
    */
-  #free(lanes: readonly Lane[], first: number): number {
-    const inUse = [...this.#live].flatMap(({ place }) => place!.ranges);
-    let [at, left] = [1, rowsPerRun];
-    for (const [i, { ranges, rows, done }] of lanes.entries()) {
-      inUse.push(...ranges);
-      if (i < first || left === 0) continue;
-      for (const [, to] of ranges) at = Math.max(at, to);
-      left -= Math.min(left, rows.length - done);
-    }
-    const count = rowsPerRun - left;
+  #free(count: number, seen: readonly Range[], own: readonly Range[]): number {
+    let at = seen.reduce((top, [, to]) => Math.max(top, to), 1);
+    const inUse = [...this.#live].flatMap(({ place }) => place!.ranges).concat(own);
     for (const [from, to] of inUse.sort(([a], [b]) => a - b)) {
       if (from >= at + count) break;
       at = Math.max(at, to);

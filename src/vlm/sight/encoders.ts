@@ -11,7 +11,7 @@ import {
   readVisionEncoder,
   visionTokens,
 } from "../../models/index.js";
-import { misuse, Tensor } from "../../tensor/index.js";
+import { beginningOf, misuse, Tensor } from "../../tensor/index.js";
 import {
   type ClipTokenizerFile,
   clipTokenizer,
@@ -80,11 +80,10 @@ export class EncoderOpener {
   /** Tells of texts that are longer than a model's text encoder reads. */
   #cutTeller({ source }: ModelSource): (truncation: Truncation) => void {
     return ({ tokens, limit, cut }) => {
-      const start = cut.length > 60 ? `${cut.slice(0, 60).trimEnd()}…` : cut.trimEnd();
       this.notify(
         source,
         `A text for ${source} has ${tokens} tokens, and its text encoder reads ${limit} (start and end included): ` +
-          `it does not hear what begins with "${start}".`,
+          `it does not hear what begins with "${beginningOf(cut)}".`,
       );
     };
   }
