@@ -11,6 +11,20 @@ import { writeVlmFolder } from "./vlm-folder.js";
 const folder = temporaryFolder();
 const picture = fileURLToPath(new URL("../assets/scenes/box.png", import.meta.url));
 
+it("tells diffusion what --prompt and --guidance say, in place of the question", async () => {
+  const at = await writeVlmFolder(path.join(folder, "steered"), { alone: "sd" });
+  const out = path.join(folder, "steered-looks");
+  const flags = ["--max-tokens", "2", "--threads", "1", "--explain", out];
+  const steer = ["--prompt", "a red box", "--guidance", "1.5"];
+  const { status } = await run(["ask", picture, "What is this?", "-m", at, ...flags, ...steer]);
+  expect(status).toBe(0);
+  expect(JSON.parse(readFileSync(path.join(out, "index.json"), "utf8"))).toMatchObject({
+    question: "What is this?",
+    told: [{ encoder: "sd", prompt: "a red box", guidance: 1.5 }],
+  });
+  expect(readFileSync(path.join(out, "index.html"), "utf8")).toContain("a red box");
+});
+
 it("writes overlays, the numbers and one page beside the answer", async () => {
   const at = await writeVlmFolder(path.join(folder, "vlm"), { alone: "sd" });
   const out = path.join(folder, "looks");

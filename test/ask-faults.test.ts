@@ -120,6 +120,12 @@ describe("diffsight ask", () => {
   it.each([
     ["an empty question", ["", "-m", llava], 2, "The question is empty."],
     ["a question that is far too long", [longQuestion, "-m", llava], 2, "and the language model reads 512."],
+    [
+      "--guidance without diffusion",
+      ["What?", "-m", llava, "--guidance", "2"],
+      2,
+      "has no diffusion encoder that",
+    ],
     ["--explain without diffusion", ["What?", "-m", llava, "--explain", "x"], 2, "has no diffusion encoder"],
     ["--explain in a conversation", ["--interactive", "--explain", "x"], 2, "--explain is for one answer"],
   ])("refuses %s", async (_, args, status, message) => {

@@ -79,11 +79,6 @@ describe("the text", () => {
     expect([...counts.keys()].sort()).toEqual([...row.questions].sort());
     for (const count of counts.values()) expect(Math.abs(count - 1000)).toBeLessThan(120);
   });
-
-  it("is cut to what the model takes", () => {
-    const cut = (text: string) => text.slice(0, 5);
-    expect(conditionOn(without("caption"), row, { ...draw, cut }).prompt).toBe("a dog");
-  });
 });
 
 describe("a noisy caption", () => {

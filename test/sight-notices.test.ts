@@ -49,6 +49,13 @@ describe("a diffusion encoder", () => {
     expect([...told, ...asked.told]).toEqual([]);
   });
 
+  it("takes a caption of whoever asks for a pseudo-caption", async () => {
+    const { model, told } = await opened({ text: "pseudo-caption", guidance: 2 });
+    await using _ = model;
+    expect(model.told("Is it red?", { caption: "a box" })).toMatchObject([{ prompt: "a box", guidance: 2 }]);
+    expect(told).toEqual([]);
+  });
+
   it("that reads less than a question has says what it does not hear", async () => {
     const { model, told } = await opened({ text: "question" });
     await using _ = model;

@@ -96,6 +96,15 @@ describe("a text that diffusion is told", () => {
     expect(new Set([up, down, own].map((one) => one!.logProbability)).size).toBe(3);
   });
 
+  it("stays the question when only its strength is said", () => {
+    expect(model.told(question, { diffusion: { guidance: 2 } })).toEqual([
+      { encoder: "sd", prompt: question, guidance: 2 },
+    ]);
+    expect(model.told("", { diffusion: { guidance: 2 } })).toEqual([
+      { encoder: "sd", prompt: "", guidance: 0 },
+    ]);
+  });
+
   it("is not heard at guidance 0", () => {
     const keys = [{ prompt: question, guidance: 0 }, { prompt: "" }].map((diffusion) =>
       model.steered({ question: "", diffusion }),

@@ -20,8 +20,10 @@ import {
 } from "../src/training/index.js";
 import { builtIn } from "../src/training/registry.js";
 import { openExamples } from "../src/training/speaker/batches.js";
-import { readModels, speakerConfig } from "../src/training/speaker/config.js";
+import { readModels, type SpeakerTraining, speakerConfig } from "../src/training/speaker/config.js";
 import { isTraining } from "../src/training/stages.js";
+import { planTraining, StepProgram } from "../src/training/step-program.js";
+import { flatten, unflatten } from "../src/training/weights.js";
 import { VisionLanguageModel } from "../src/vlm/index.js";
 import { expectClose, goldenPath } from "./golden.js";
 import { golden, task as goldenTask, one } from "./training/golden-speaker-task.js";
@@ -35,7 +37,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("stage 1", () => {
-  it("has torch's losses, gradients' norms and weights, in front of a language model that stays in its file", async () => {
+  it("has torch's losses, gradients and weights, in front of a language model that stays in its file", async () => {
     const language = goldenPath("projector-train", "llm");
     const sight = {
       encoders: { clip: { kind: "vision", model: clip } },
@@ -57,6 +59,12 @@ describe("stage 1", () => {
       schedule: { kind: "cosine", warmup: one.args.warmup_steps },
     });
     const keys = ["0.weight", "0.bias", "2.weight", "2.bias"];
+    const initial = new Map(
+      keys.map((key) => [`model.mm_projector.${key}`, golden.input(one, `init.${key}`)]),
+    );
+    const base = await goldenTask.base!(config);
+    const gradients = await gradientsOf({ config, settings, initial, base });
+    for (const key of keys) expectGolden(gradients.get(`model.mm_projector.${key}`)!, `grad-step0.${key}`);
     const steps: { loss: number; norm: number }[] = [];
     const { weights } = await train({
       name: "golden",
@@ -65,8 +73,8 @@ describe("stage 1", () => {
       config,
       data: {},
       settings,
-      initial: new Map(keys.map((key) => [`model.mm_projector.${key}`, golden.input(one, `init.${key}`)])),
-      base: await goldenTask.base!(config),
+      initial,
+      base,
       key: "golden",
       folder: inside("golden"),
       threads: 1,
@@ -90,6 +98,23 @@ describe("stage 1", () => {
     );
   }, 300_000);
 });
+
+/** Of the first step, before they are clipped. */
+async function gradientsOf(
+  parts: Omit<Parameters<typeof StepProgram.open<SpeakerTraining>>[1], "examples">,
+): Promise<Map<string, Tensor>> {
+  const { config, settings, initial, base } = parts;
+  const { layout } = planTraining(goldenTask, config, settings, initial, base);
+  const examples = await goldenTask.open({ config, data: {}, seed: 0 });
+  const program = await StepProgram.open(goldenTask, { ...parts, examples });
+  try {
+    flatten(layout, initial, program.weights);
+    await program.train(0, 0);
+    return unflatten(layout, program.gradients, initial);
+  } finally {
+    await program.dispose();
+  }
+}
 
 function expectGolden(actual: Tensor, name: string): void {
   expectClose(actual, golden.output(one, name), one.outputs[name]!.atol!);

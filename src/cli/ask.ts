@@ -5,7 +5,7 @@ import { type Command, Option } from "commander";
 import type { Fit } from "../image/index.js";
 import { DiffsightError, misuse } from "../tensor/index.js";
 import type { Turn } from "../text/index.js";
-import type { Answer, AskOptions, VisionLanguageModel } from "../vlm/index.js";
+import type { Answer, AskOptions, DiffusionPrompt, SteerOptions, VisionLanguageModel } from "../vlm/index.js";
 import {
   examples,
   list,
@@ -34,6 +34,8 @@ interface AskFlags extends ModelFlags {
   vision?: string;
   language?: string;
   ignoreEos?: boolean;
+  prompt?: string;
+  guidance?: number;
   explain?: string;
   interactive?: boolean;
   json?: boolean;
@@ -56,6 +58,9 @@ export function define(command: Command, shell: Shell): void {
     .option("--interactive", "a conversation: questions from the terminal, until an empty line")
     .option("--system <text>", "instead of the template's own words at the beginning")
     .option("--explain <folder>", "also where diffusion looked: overlays, maps.safetensors and index.html")
+    .optionsGroup("Steering:")
+    .option("--prompt <text>", 'what diffusion is told, in place of what the model chooses; "" for nothing')
+    .option("--guidance <s>", "how strongly (default: the model's own)", realNumber)
     .optionsGroup("Answering:")
     .option("--max-tokens <n>", "the longest answer", wholeNumber, 512)
     .option("--temperature <x>", "0 takes the likeliest token always", realNumber, 0)
@@ -136,7 +141,9 @@ async function ask(
     vision: flags.vision,
     language: flags.language,
   });
-  if (flags.explain !== undefined) checkExplainable(model, question!);
+  const diffusion: DiffusionPrompt = { prompt: flags.prompt, guidance: flags.guidance };
+  if (flags.prompt !== undefined || flags.guidance !== undefined) checkSteerable(model);
+  if (flags.explain !== undefined) checkExplainable(model, question!, { diffusion });
   const options: AskOptions = {
     maxTokens: flags.maxTokens,
     temperature: flags.temperature,
@@ -147,6 +154,7 @@ async function ask(
     seed: flags.seed,
     ...(flags.system !== undefined && { system: flags.system }),
     ...(flags.ignoreEos && { ignoreEos: true }),
+    diffusion,
     signal: shell.signal,
   };
   if (interactive) return await converse(model, images, question, options, shell);
@@ -159,15 +167,24 @@ async function ask(
   if (flags.explain === undefined) return;
   const { writeExplanation } = await import("./ask/explain.js");
   shell.progress.show("where diffusion looked");
-  const looks = await model.explain(images, question!, { signal: shell.signal });
+  const looks = await model.explain(images, question!, { diffusion, signal: shell.signal });
   const told = { images: sources, question: question!, answer: answer.text.trim(), looks };
   await writeExplanation(flags.explain, told, shell);
   shell.note(`${flags.explain}/index.html shows where diffusion looked`);
 }
 
+/** @throws misuse PROMPT before anything is computed */
+function checkSteerable(model: VisionLanguageModel): void {
+  if (model.told("", { diffusion: { prompt: "" } }).length === 0)
+    throw misuse(
+      "PROMPT",
+      `${model.source} has no diffusion encoder that --prompt and --guidance could steer.`,
+    );
+}
+
 /** @throws misuse EXPLAIN before anything is computed */
-function checkExplainable(model: VisionLanguageModel, question: string): void {
-  const told = model.told(question);
+function checkExplainable(model: VisionLanguageModel, question: string, steer: SteerOptions): void {
+  const told = model.told(question, steer);
   if (told.length === 0)
     throw misuse(
       "EXPLAIN",

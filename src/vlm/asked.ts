@@ -7,7 +7,7 @@ import type { DiffusionPrompt } from "./sight/sight.js";
 
 /** What steers a model beside the question. */
 export interface SteerOptions {
-  /** For models that are steered by a description of the picture. */
+  /** For models that are steered by a caption of the picture, or by a pseudo-caption: whoever made it. */
   caption?: string;
   /** What diffusion is told in place of what the model's description chooses. */
   diffusion?: DiffusionPrompt;

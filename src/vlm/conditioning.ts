@@ -50,7 +50,7 @@ export const conditioningPolicySchema = z
     stage1: at({ text: "none" }),
     /** While the language model is trained too. */
     stage2: at({ text: "random-question", dropout: usualDropout, ...questions }),
-    /** When a question is asked. */
+    /** When a question is asked; then nothing is dropped. */
     inference: at({ text: "question", dropout: 0, ...questions }),
   })
   .prefault({});
@@ -77,15 +77,13 @@ export interface ConditioningChoice {
 export interface ConditioningDraw {
   seed: number;
   epoch: number;
-  /** Brings a text to the length that the model takes, such as 77 tokens. */
-  cut?: (text: string) => string;
 }
 
 /** The text of a row in one epoch. */
 export function conditionOn(
   conditioning: Conditioning,
   row: ConditioningRow,
-  { seed, epoch, cut = (text) => text }: ConditioningDraw,
+  { seed, epoch }: ConditioningDraw,
 ): ConditioningChoice {
   if (conditioning.text === "none") return { prompt: "", guidance: 0, reason: "none" };
   // Always drawn first, so that a row is dropped in the same epochs whatever its text is.
@@ -94,7 +92,7 @@ export function conditionOn(
   const text = textOf(conditioning, row, random)?.trim();
   if (!text) return { prompt: "", guidance: 0, reason: "missing" };
   if (drop) return { prompt: "", guidance: 0, reason: "dropped" };
-  return { prompt: cut(text), guidance: conditioning.guidance, reason: "text" };
+  return { prompt: text, guidance: conditioning.guidance, reason: "text" };
 }
 
 function textOf(

@@ -61,17 +61,20 @@ export class DescribedSight implements Sight {
 
   /** What each encoder is told. */
   #choices({ question, caption, diffusion }: Steer): Map<string, Told> {
-    const row = { id: "asked", caption, questions: question === undefined ? [] : [question] };
+    const questions = question === undefined ? [] : [question];
+    const row = { id: "asked", caption, pseudoCaption: caption, questions };
     const draw = { seed: 0, epoch: 0 };
     return new Map(
       Object.entries(this.description.encoders).map(([name, encoder]): [string, Told] => {
         if (encoder.kind === "diffusion") {
           const { inference } = encoder.conditioning;
-          const chosen = diffusion
-            ? toldInstead(encoder, diffusion)
-            : conditionOn({ ...inference, ...undropped }, row, draw);
+          const chosen =
+            diffusion?.prompt === undefined
+              ? conditionOn({ ...inference, ...undropped }, row, draw)
+              : { prompt: diffusion.prompt, guidance: guidanceOf(inference), reason: "text" as const };
           if (chosen.reason === "missing") this.#tellMissing(name, inference.text);
-          return [name, isHeard(encoder, chosen) ? chosen : silence];
+          const told = { ...chosen, ...instead(diffusion) };
+          return [name, isHeard(encoder, told) ? told : silence];
         }
         const prompt = encoder.kind === "text" ? (question ?? "") : "";
         return [name, { prompt, guidance: 0, reason: prompt === "" ? "none" : "text" }];
@@ -82,12 +85,11 @@ export class DescribedSight implements Sight {
   /** Without a question a question is not missed; other texts nobody has given. */
   #tellMissing(name: string, text: Conditioning["text"]): void {
     if (text === "question" || text === "random-question") return;
-    const given = text === "pseudo-caption" ? "which is there in training alone" : "and none is given";
     this.opener.notify(
       name,
-      `"${name}" is told a ${text} when something is asked (conditioning.inference of diffsight.json), ${given}: it ` +
-        'sees as if told nothing. Give a text (`caption`, `diffusion.prompt`), or say { "text": "question" } or ' +
-        '{ "text": "none" } there.',
+      `"${name}" is told a ${text} when something is asked (conditioning.inference of diffsight.json), and none is given: it ` +
+        "sees as if told nothing. Give a text (`caption`, `diffusion.prompt`, `ask --prompt`), or say " +
+        '{ "text": "question" } or { "text": "none" } there.',
     );
   }
 
@@ -142,11 +144,13 @@ function isHeard({ part }: DiffusionDescription, { prompt, guidance }: Told): bo
   return prompt !== "" && part !== "unconditional" && (part !== "guided" || guidance !== 0);
 }
 
-function toldInstead(
-  { conditioning: { inference } }: DiffusionDescription,
-  { prompt, guidance = "guidance" in inference ? inference.guidance : 0, textLayers }: DiffusionPrompt,
-): Told {
-  return { prompt, guidance, reason: "text", ...(textLayers && { textLayers }) };
+function guidanceOf(inference: Conditioning): number {
+  return "guidance" in inference ? inference.guidance : 0;
+}
+
+/** What is said of the guidance and of the layers that hear a text, whatever the text. */
+function instead({ guidance, textLayers }: DiffusionPrompt = {}): Partial<Told> {
+  return { ...(guidance !== undefined && { guidance }), ...(textLayers && { textLayers }) };
 }
 
 /** When a question is asked nothing is dropped by chance. */

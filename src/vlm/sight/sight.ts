@@ -5,10 +5,10 @@ import type { CallOptions } from "../../engine/index.js";
 import type { RgbImage } from "../../image/index.js";
 import type { Tensor } from "../../tensor/index.js";
 
-/** A text that diffusion is told in place of what the model's description chooses. */
+/** What diffusion is told in place of what the model's description chooses. */
 export interface DiffusionPrompt {
-  /** "" for the empty prompt. */
-  prompt: string;
+  /** "" for the empty prompt. Default: the description's. */
+  prompt?: string | undefined;
   /** s of f_u + s (f_c - f_u). Default: the description's for answering. */
   guidance?: number | undefined;
   /** The cross-attentions that hear the text, as `encode` takes them. Default: the description's. */
@@ -19,7 +19,7 @@ export interface DiffusionPrompt {
 export interface Steer {
   /** What is asked about the picture; without it nothing steers. */
   question?: string | undefined;
-  /** For models that are steered by a description: given, not guessed. */
+  /** For models that are steered by a caption or a pseudo-caption, whoever made it. */
   caption?: string | undefined;
   /** For every diffusion encoder, whatever its conditioning. */
   diffusion?: DiffusionPrompt | undefined;
