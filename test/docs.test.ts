@@ -23,6 +23,8 @@ const pages = [
   "docs/models.md",
   "docs/diorama.md",
   "docs/training.md",
+  "docs/your-own-data.md",
+  "docs/probes.md",
   "docs/experiments.md",
   "docs/ask.md",
   "docs/leakage.md",

@@ -227,7 +227,9 @@ describe("diffsight quantize", () => {
       ]),
     ]);
     expect([text.status, json.status]).toEqual([0, 0]);
-    expect(text.stdout).toMatch(/15 matrices of 4 bits in blocks of 32\n.* before, .* now\noff by .* %/);
+    expect(text.stdout).toMatch(/2 matrices of 4 bits in blocks of 64\n.* before, .* now\noff by .* %/);
+    expect(text.stderr).toMatch(/13 linear layers stay as they are, .* blocks of 64 \(.*, and 10 more\)/);
+    expect(json.stderr).not.toMatch(/stay as they are/);
     const { bits, block, tensors } = JSON.parse(json.stdout);
     expect([bits, block, tensors.length]).toEqual([8, 16, 14]);
   });

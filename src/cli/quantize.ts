@@ -1,7 +1,7 @@
 /** @file `diffsight quantize`: a language model's weights in 4 or 8 bits, once, into a folder. */
 
 import type { Command } from "commander";
-import { misuse } from "../tensor/index.js";
+import { firstOf, misuse } from "../tensor/index.js";
 import type { QuantizeReport } from "../weights/index.js";
 import { examples, type ModelFlags, outputFlags, sourceFlags, wholeNumber } from "./flags.js";
 import { openOptions } from "./open.js";
@@ -31,13 +31,13 @@ export function define(command: Command, shell: Shell): void {
     .optionsGroup("What:")
     .requiredOption("-o, --out <folder>", "a new folder")
     .option("--bits <n>", "4, or 8", wholeNumber, 4)
-    .option("--block <n>", "weights that share a scale: 16, 32, 64, 128 or 256", wholeNumber, 32)
+    .option("--block <n>", "weights that share a scale: 16, 32, 64, 128 or 256", wholeNumber, 64)
     .option("--keep-head", "leave the head, which scores the next token, as it is");
   sourceFlags(command);
   outputFlags(command, { json: "print what it cost and gained as JSON" });
   examples(
     command,
-    ["quantize path/to/vicuna -o vicuna-4bit", "4 bits, in blocks of 32"],
+    ["quantize path/to/vicuna -o vicuna-4bit", "4 bits, in blocks of 64"],
     [
       "quantize path/to/llava --bits 8 --block 128 -o llava-8bit --json",
       "8 bits, and the numbers for a program",
@@ -72,6 +72,10 @@ async function quantize(model: string, flags: QuantizeFlags, shell: Shell): Prom
     signal: shell.signal,
     onProgress: ({ key, done, total }) => shell.progress.show(key, done, total),
   });
+  if (report.whole.length > 0)
+    shell.warn(
+      `${report.whole.length} linear layers stay as they are, as their inputs do not divide into blocks of ${block} (${firstOf(report.whole, 3)}): --block says another size.`,
+    );
   if (flags.json) return shell.json({ out, bits, block, ...report });
   print(report, { out, bits, block }, shell);
 }

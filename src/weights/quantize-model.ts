@@ -28,6 +28,8 @@ export interface QuantizeReport {
   tensors: { key: string; error: number }[];
   /** The same over all of them. */
   error: number;
+  /** Linear layers that stay as they are, because their rows do not divide into blocks. */
+  whole: string[];
 }
 
 /** What diffsight writes into config.json as `quantization_config`. */
@@ -108,7 +110,8 @@ export async function quantizeModel(
     }
   }
   const { header, offsets } = encodeSafetensorsHeader(shapes, { format: "pt" });
-  const report: QuantizeReport = { bytes: { before: 0, after: 0 }, tensors: [], error: 0 };
+  const whole = plan.filter(({ key, quantized }) => isLinear(key) && !quantized).map(({ key }) => key);
+  const report: QuantizeReport = { bytes: { before: 0, after: 0 }, tensors: [], error: 0, whole };
   const sums = { error: 0, size: 0 };
 
   await writeFolderAtomic(out, async (write) => {
