@@ -29,7 +29,7 @@ export function define(command: Command, shell: Shell): void {
     )
     .argument(
       "<plan>",
-      "a JSON file, or the name of one that comes along: sweep-taps, sweep-guidance, sweep-fusion",
+      "a JSON file, or the name of one that comes along: sweep-taps, sweep-guidance, sweep-fusion, sweep-origin",
     )
     .optionsGroup("What:")
     .option("--plan", "say what each stage will take, and do nothing")
