@@ -59,7 +59,7 @@ it("multiplies what two encoders see, place by place, projected to one width", a
     const row = numbers(`${name}.weight`).subarray(channel * width, (channel + 1) * width);
     return seen.reduce((total, value, i) => total + value * row[i]!, numbers(`${name}.bias`)[channel]!);
   };
-  const found = evaluate({ fused }, feeds).fused!.data as Float32Array;
+  const found = evaluate({ fused }, feeds).fused!.data;
   for (let token = 0; token < 4; token++)
     for (let channel = 0; channel < 3; channel++)
       expect(found[token * 3 + channel]).toBeCloseTo(

@@ -498,7 +498,9 @@ describe("warnings", () => {
   const cross = { type: "cross-attention", queries: "clip", context: "sd" };
 
   it("are of the skill's pitfalls", () => {
-    expect(codes(cross)).toEqual(["NOT_NORMALISED"]);
+    expect(codes(cross)).toEqual([]);
+    expect(codes({ ...cross, normalisation: "none" })).toEqual(["NOT_NORMALISED"]);
+    expect(codes({ ...cross, normalisation: { clip: "l2" } })).toEqual(["NOT_NORMALISED"]);
     expect(codes({ ...cross, normalisation: { sd: "l2" } })).toEqual([]);
     expect(codes({ ...cross, type: "gated-cross-attention" })).toEqual([]);
     const sd = { kind: "diffusion", trained: false };
@@ -513,7 +515,13 @@ describe("warnings", () => {
     expect(codes({ type: "none", encoder: "clip" }, { batch: 32, stage: 2 })).toEqual([]);
     const trained = { encoders: { clip: { kind: "vision", trained: true } } };
     expect(codes({ type: "none", encoder: "clip" }, trained)).toEqual(["VISION_NOT_FROZEN"]);
-    const skill = { type: "class-token", classToken: "clip", diffusion: ["sd"], dropout: 0 };
+    const skill = {
+      type: "class-token",
+      classToken: "clip",
+      diffusion: ["sd"],
+      dropout: 0,
+      normalisation: "none",
+    };
     expect(codes(skill)).toEqual(["NOT_NORMALISED", "NO_DROPOUT"]);
     expect(codes({ type: "transformer", encoders: ["clip", "sd"], normalisation: "l2", layers: 6 })).toEqual([
       "DEEP_FUSION",

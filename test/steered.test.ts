@@ -14,7 +14,7 @@ const question = "Is the box red?";
 
 let model: VisionLanguageModel;
 beforeAll(async () => {
-  const fusion = { type: "cross-attention", queries: "clip", context: "sd" };
+  const fusion = { type: "cross-attention", queries: "clip", context: "sd", normalisation: "none" };
   const at = await writeVlmFolder(path.join(folder, "crossed"), { fusion });
   model = await VisionLanguageModel.fromPretrained(at, { threads: 1, device: "cpu" });
 });

@@ -141,9 +141,12 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
     return { type: "guidance-ensemble", ...pair, guidances, unitLength } as const;
   };
   const strongly = guided([guidance], false);
+  // Every channel has one scale here already.
+  const join = (type: string, first: string, second: string) =>
+    ({ ...kinds[type]!(first, second, positions), normalisation: "none" }) as const;
   const joined = types.flatMap((type): [string, Fusion][] => [
-    [`${type}-s0`, kinds[type]!("clip", "sd", positions)],
-    [type, [{ ...strongly, as: "told" }, kinds[type]!("clip", "told", positions)]],
+    [`${type}-s0`, join(type, "clip", "sd")],
+    [type, [{ ...strongly, as: "told" }, join(type, "clip", "told")]],
   ]);
   const plan: ProbePlan = {
     ...amountsOf(flags),
@@ -155,12 +158,9 @@ function planOf(flags: FusionFlags, control: string | undefined): FusionPlan {
     },
     fused: {
       "sd-told": strongly,
-      ...(control !== undefined && { "two-clips": kinds["channel-concat"]!("clip", "control", positions) }),
+      ...(control !== undefined && { "two-clips": join("channel-concat", "clip", "control") }),
       ...Object.fromEntries(joined),
-      ensemble: [
-        { ...guided([0, 1, guidance], true), as: "told" },
-        kinds["cross-attention"]!("clip", "told", positions),
-      ],
+      ensemble: [{ ...guided([0, 1, guidance], true), as: "told" }, join("cross-attention", "clip", "told")],
     },
   };
   const pairs = [

@@ -5,10 +5,10 @@ import { add, gelu, mul, tanh } from "../../graph/index.js";
 import { layerNorm, linear } from "../../models/index.js";
 import { attend, attentionLayout, attentionShape, headsSchema, positionsSchema } from "./attention.js";
 import { fusion, type NamedShape } from "./fusion.js";
-import { nameSchema, shared, widthSchema } from "./schema.js";
+import { nameSchema, sharedAsIs, widthSchema } from "./schema.js";
 
 const schema = z.strictObject({
-  ...shared,
+  ...sharedAsIs,
   type: z.literal("gated-cross-attention"),
   /** Whose tokens ask: as many come out, of the same width; at the start they are what comes out. */
   queries: nameSchema,

@@ -9,10 +9,10 @@ import { linear } from "../../models/index.js";
 import { misuse } from "../../tensor/index.js";
 import { commonWidth, fusion } from "./fusion.js";
 import { unitRows } from "./normalisation.js";
-import { nameSchema, shared } from "./schema.js";
+import { nameSchema, sharedAsIs } from "./schema.js";
 
 const schema = z.strictObject({
-  ...shared,
+  ...sharedAsIs,
   type: z.literal("guidance-ensemble"),
   /** Features with the empty prompt. */
   unconditional: nameSchema,

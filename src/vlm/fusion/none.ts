@@ -2,9 +2,9 @@
 
 import { z } from "zod";
 import { fusion } from "./fusion.js";
-import { nameSchema, shared } from "./schema.js";
+import { nameSchema, sharedAsIs } from "./schema.js";
 
-const schema = z.strictObject({ ...shared, type: z.literal("none"), encoder: nameSchema });
+const schema = z.strictObject({ ...sharedAsIs, type: z.literal("none"), encoder: nameSchema });
 
 export const none = fusion(schema, ({ encoder }) => ({
   encoders: [encoder],

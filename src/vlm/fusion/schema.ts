@@ -15,9 +15,15 @@ export const severalNames = z.array(nameSchema).min(2).max(16);
 
 export const widthSchema = z.number().int().min(1).max(65_536);
 
+/** Before anything is joined: one for all, or one for each named encoder (the others stay as they are). */
+const normalisation = z.union([normalisationSchema, z.record(nameSchema, normalisationSchema)]);
+
+/** What fusions have that join encoders as they come. The default is measured: docs/probes.md. */
 export const shared = {
   /** The name under which later steps take what comes out. The last step has none. */
   as: nameSchema.optional(),
-  /** Before anything is joined: one for all, or one for each named encoder (the others stay as they are). */
-  normalisation: z.union([normalisationSchema, z.record(nameSchema, normalisationSchema)]).default("none"),
+  normalisation: normalisation.default("layer-norm"),
 };
+
+/** The same of those that join none, or features of one scale, or that normalise what they take by themselves. */
+export const sharedAsIs = { ...shared, normalisation: normalisation.default("none") };
