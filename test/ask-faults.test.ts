@@ -33,6 +33,9 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
+/** A diffusion encoder that is told nothing when a question is asked. */
+const untold = { conditioning: { inference: { text: "none" } } };
+
 /** A copy of the whole model in which something is wrong. */
 function broken(name: string, spoil: (at: string) => void): string {
   const at = path.join(folder, name);
@@ -131,6 +134,22 @@ describe("diffsight ask", () => {
   ])("refuses %s", async (_, args, status, message) => {
     const found = await run(["ask", picture, ...args]);
     expect(found).toMatchObject({ status, stdout: "" });
+    expect(found.stderr).toContain(message);
+  });
+
+  it.each([
+    ["a prompt at guidance 0", untold, ["--prompt", "a box"], "--prompt is heard with --guidance beside it"],
+    ["a guidance of nothing", untold, ["--guidance", "4"], "--guidance is heard with --prompt beside it"],
+    [
+      "features that no text changes",
+      { part: "unconditional" },
+      ["--prompt", "a box", "--guidance", "4"],
+      "takes of diffusion what no text changes",
+    ],
+  ])("refuses what would not be heard: %s", async (name, sd, steer, message) => {
+    const at = await writeVlmFolder(path.join(folder, name), { alone: "sd", sd });
+    const found = await run(["ask", picture, "What?", "-m", at, "--threads", "1", ...steer]);
+    expect(found).toMatchObject({ status: 2, stdout: "" });
     expect(found.stderr).toContain(message);
   });
 

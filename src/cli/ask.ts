@@ -142,7 +142,7 @@ async function ask(
     language: flags.language,
   });
   const diffusion: DiffusionPrompt = { prompt: flags.prompt, guidance: flags.guidance };
-  if (flags.prompt !== undefined || flags.guidance !== undefined) checkSteerable(model);
+  if (flags.prompt !== undefined || flags.guidance !== undefined) checkSteerable(model, diffusion);
   if (flags.explain !== undefined) checkExplainable(model, question!, { diffusion });
   const options: AskOptions = {
     maxTokens: flags.maxTokens,
@@ -173,13 +173,30 @@ async function ask(
   shell.note(`${flags.explain}/index.html shows where diffusion looked`);
 }
 
-/** @throws misuse PROMPT before anything is computed */
-function checkSteerable(model: VisionLanguageModel): void {
-  if (model.told("", { diffusion: { prompt: "" } }).length === 0)
+/**
+ * That what is to steer is heard.
+ * @throws misuse PROMPT before anything is computed
+ */
+function checkSteerable(model: VisionLanguageModel, diffusion: DiffusionPrompt): void {
+  const told = (instead: DiffusionPrompt) => model.told("Any question?", { diffusion: instead });
+  const isHeard = (instead: DiffusionPrompt) => told(instead).some(({ prompt }) => prompt !== "");
+  if (told({ prompt: "" }).length === 0)
     throw misuse(
       "PROMPT",
       `${model.source} has no diffusion encoder that --prompt and --guidance could steer.`,
     );
+  const { prompt, guidance } = diffusion;
+  if (prompt === "" || guidance === 0 || isHeard(diffusion)) return;
+  if (!isHeard({ prompt: "any text", guidance: 1 }))
+    throw misuse(
+      "PROMPT",
+      `${model.source} takes of diffusion what no text changes (part of diffsight.json): --prompt and --guidance cannot steer it.`,
+    );
+  const [given, missing] = prompt === undefined ? ["--guidance", "--prompt"] : ["--prompt", "--guidance"];
+  throw misuse(
+    "PROMPT",
+    `${model.source} tells diffusion nothing when it is asked (conditioning.inference of diffsight.json): ${given} is heard with ${missing} beside it.`,
+  );
 }
 
 /** @throws misuse EXPLAIN before anything is computed */
