@@ -1,6 +1,6 @@
 /** @file Questions about pictures: LLaVA as transformers answers, folders with diffsight.json, and the command. */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -70,6 +70,67 @@ describe("a LLaVA of transformers'", () => {
     await expect(VisionLanguageModel.fromPretrained(llava, { template: "loud" })).rejects.toThrow(
       "vicuna_v1",
     );
+  });
+});
+
+/** transformers' own answers to the first two questions, with these fields in the folder's files. */
+describe.each([
+  [
+    "positions that go by the text's length",
+    { text_config: { max_position_embeddings: 24, rope_scaling: { rope_type: "dynamic", factor: 2 } } },
+    {},
+    [
+      [183, 572, 468, 387, 213, 506, 30, 160, 506, 571, 346, 102],
+      [183, 572, 468, 387, 213, 617, 298, 465, 616, 6, 155, 160],
+    ],
+  ],
+  [
+    "positions of two kinds",
+    {
+      text_config: {
+        rope_scaling: {
+          rope_type: "longrope",
+          original_max_position_embeddings: 40,
+          short_factor: [1, 1.1, 1.2, 1.3],
+          long_factor: [1, 3, 7, 19],
+        },
+      },
+    },
+    {},
+    [
+      [183, 176, 346, 347, 566, 165, 580, 158, 59, 44, 213, 317],
+      [183, 176, 346, 135, 566, 219, 607, 384, 526, 527, 44, 249],
+    ],
+  ],
+  [
+    "a repetition penalty",
+    {},
+    { repetition_penalty: 1.5 },
+    [
+      [183, 572, 468, 387, 213, 506, 30, 364, 607, 384, 432, 424],
+      [183, 572, 468, 387, 213, 617, 338, 397, 242, 243, 135, 30],
+    ],
+  ],
+])("a LLaVA with %s", (name, config, generation, expected) => {
+  it("answers as transformers does, one question after another", async () => {
+    const at = path.join(folder, name);
+    cpSync(llava, at, { recursive: true });
+    const change = (file: string, fields: Record<string, unknown>) => {
+      const json = JSON.parse(readFileSync(path.join(at, file), "utf8"));
+      const text = json.text_config && {
+        text_config: { ...json.text_config, ...(fields.text_config as object) },
+      };
+      writeFileSync(path.join(at, file), JSON.stringify({ ...json, ...fields, ...text }));
+    };
+    change("config.json", config);
+    change("generation_config.json", generation);
+    await using model = await VisionLanguageModel.fromPretrained(at, { fit: "crop" });
+    for (const [i, ids] of [...expected, ...expected].entries()) {
+      const { image, turns } = cases[i % 2]!;
+      const answer = model.ask(imageOf(image), turns[0]!, { maxTokens: 12 });
+      await answer.whole();
+      expect(answer.ids).toEqual(ids);
+    }
   });
 });
 

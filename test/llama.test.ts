@@ -201,6 +201,20 @@ describe("rotary positions", () => {
     expect(longestSequence(readRope(config, { headDim: 8, maxPositions: 64 }))).toBe(tokens);
   });
 
+  it("are read as transformers reads them where they are told twice", () => {
+    const read = (json: object) => readRope(json, { headDim: 8, maxPositions: 64 });
+    expect(
+      read({ rope_scaling: { type: "linear", factor: 2, rope_theta: 300 }, rope_theta: 500 }).theta,
+    ).toBe(300);
+    const rope_parameters = { rope_type: "default", rope_theta: 300 };
+    const { theta, scaling } = read({ rope_scaling: { type: "linear", factor: 2 }, rope_parameters });
+    expect([theta, scaling.rope_type]).toEqual([10000, "linear"]);
+    expect(read({ rope_scaling: {}, rope_parameters }).theta).toBe(300);
+    const truncate = (said: object) =>
+      read({ rope_scaling: { type: "yarn", factor: 2, ...said } }).scaling.truncate;
+    expect([truncate({}), truncate({ truncate: null })]).toEqual([true, null]);
+  });
+
   it.each([
     [{ rope_scaling: { rope_type: "proportional", factor: 2 } }, "rope_type"],
     [
@@ -217,11 +231,21 @@ describe("rotary positions", () => {
 describe("configs", () => {
   it.each([
     [readQwen2Config, { model_type: "qwen2", use_sliding_window: true }, "use_sliding_window"],
+    [
+      readQwen2Config,
+      { model_type: "qwen2", use_sliding_window: true, max_window_layers: 31 },
+      "from layer 31 of 32 on",
+    ],
     [readQwen2Config, { model_type: "qwen2", layer_types: ["sliding_attention"] }, "layer_types"],
     [readQwen2Config, { model_type: "llama" }, "model_type"],
     [
       readMistralConfig,
       { model_type: "mistral", rope_scaling: { type: "linear", factor: 2 } },
+      "sliding_window 4096",
+    ],
+    [
+      readMistralConfig,
+      { model_type: "mistral", max_position_embeddings: 4096, rope_scaling: { type: "linear", factor: 2 } },
       "sliding_window 4096",
     ],
     [readLlamaConfig, { hidden_size: 30, num_attention_heads: 4 }, "hidden_size 30"],
@@ -249,6 +273,9 @@ describe("what configs leave out", () => {
     expect([mistral.kvHeads, mistral.intermediateSize, mistral.rope.maxPositions]).toEqual([8, 14336, 4096]);
     expect(readMistralConfig({ model_type: "mistral", sliding_window: null }).rope.maxPositions).toBe(131072);
     expect(readQwen2Config({ model_type: "qwen2" }).kvHeads).toBe(32);
+    const windows = { model_type: "qwen2", use_sliding_window: true };
+    expect(readQwen2Config({ ...windows, max_window_layers: 32 }).layers).toBe(32);
+    expect(readQwen2Config({ ...windows, sliding_window: null }).layers).toBe(32);
     const heads = { model_type: "qwen2", num_attention_heads: 16, num_key_value_heads: null };
     expect(readQwen2Config(heads).kvHeads).toBe(16);
   });

@@ -179,6 +179,25 @@ describe("a LLaVA that does not fit together", () => {
     );
   });
 
+  it("needs no tensor of a projector that does nothing", async () => {
+    const json = { ...originalConfig, mm_projector_type: "identity" };
+    const folder = written("identity", json, (key) =>
+      key.startsWith("multi_modal_projector.") ? undefined : originalKey(key),
+    );
+    const llava = await openLlava(await openModel(folder));
+    expect(llavaImageFeatures(llava, input("pixels", [1, 3, 28, 28])).dims).toEqual([1, 16, 32]);
+  });
+
+  it("names the sizes of pictures that are not those of its vision encoder", async () => {
+    const crop_size = { height: 42, width: 42 };
+    const folder = written("large", config, (key) => key);
+    const preprocessor = { size: { shortest_edge: 42 }, crop_size };
+    writeFileSync(path.join(folder, "preprocessor_config.json"), JSON.stringify(preprocessor));
+    await expect(openLlava(await openModel(folder))).rejects.toThrow(
+      /makes them 42 x 42, its clip .* on 28 x 28/,
+    );
+  });
+
   it("names what it looked for when there are no weights at all", async () => {
     const folder = mkdtempSync(path.join(scratch, "empty-"));
     writeFileSync(path.join(folder, "config.json"), JSON.stringify(originalConfig));

@@ -23,7 +23,10 @@ afterAll(async () => {
 
 const half = { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
 const { image_size: side } = JSON.parse(readFileSync(path.join(clip, "config.json"), "utf8"));
-const sized = { size: { shortest_edge: side }, crop_size: { height: side, width: side } };
+const sizes = (n: number) => ({ size: { shortest_edge: n }, crop_size: { height: n, width: n } });
+const sized = sizes(side);
+/** For the golden LLaVA, whose encoder is another. */
+const llavaSized = sizes(28);
 const encoder = readVisionEncoder(JSON.parse(readFileSync(path.join(clip, "config.json"), "utf8")));
 
 let folders = 0;
@@ -98,11 +101,12 @@ describe("a folder's image processor", () => {
     const files = nested({ ...sized, ...half });
     const plain = written(clip, { "preprocessor_config.json": sized });
     expect(await seen(written(clip, files))).not.toEqual(await seen(plain));
-    const llava = await openLlava(await openModel(written(goldenPath("pipeline-llava"), files)));
+    const own = nested({ ...llavaSized, ...half });
+    const llava = await openLlava(await openModel(written(goldenPath("pipeline-llava"), own)));
     expect(llava.vision.preprocessor).toMatchObject(half);
-    const [own, other] = [await featuresOf(written(clip, files)), await featuresOf(plain)];
-    expect(own.features).not.toEqual(other.features);
-    expect(own.warnings).toEqual([]);
+    const [nestedly, other] = [await featuresOf(written(clip, files)), await featuresOf(plain)];
+    expect(nestedly.features).not.toEqual(other.features);
+    expect(nestedly.warnings).toEqual([]);
     expect((await featuresOf(written(clip, {}))).warnings).toEqual([expect.stringMatching(/usual for clip/)]);
   });
 });
@@ -127,11 +131,12 @@ describe("pictures of an encoder", () => {
   });
 
   it("of a LLaVA are filled up where its processor says so, unless they are to be cropped", async () => {
-    const files = nested({ ...sized, image_processor_type: "LlavaImageProcessor", do_pad: true });
+    const files = nested({ ...llavaSized, image_processor_type: "LlavaImageProcessor", do_pad: true });
     const at = written(goldenPath("pipeline-llava"), files);
     expect((await openLlava(await openModel(at))).vision.fit).toBe("pad");
     expect(
-      (await openLlava(await openModel(written(goldenPath("pipeline-llava"), nested(sized))))).vision.fit,
+      (await openLlava(await openModel(written(goldenPath("pipeline-llava"), nested(llavaSized))))).vision
+        .fit,
     ).toBe("crop");
   });
 });

@@ -1,6 +1,6 @@
 /** @file Weights of 4 and 8 bits: how far they are off, what is computed with them, and the command that makes them. */
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import fc from "fast-check";
@@ -185,6 +185,16 @@ describe("a language model", () => {
       new Set([...checkpoint.entries.values()].map(({ dtype }) => dtype));
     expect(types(language.checkpoint).has("u8")).toBe(true);
     expect(types(vision.checkpoint).has("u8")).toBe(false);
+  });
+
+  it("whose vision encoder lies in its own folder is refused by the field that says so", async () => {
+    const at = path.join(folder, "inside");
+    cpSync(goldenPath("llava"), at, { recursive: true });
+    const file = path.join(at, "config.json");
+    const json = JSON.parse(readFileSync(file, "utf8"));
+    writeFileSync(file, JSON.stringify({ ...json, mm_vision_tower: "./tower" }));
+    const work = quantizeLanguageModel(await openModel(at), path.join(folder, "out"), { bits: 4, block: 32 });
+    await expect(work).rejects.toThrow(/vision encoder in \.\/tower.*mm_vision_tower/);
   });
 
   it("that is cancelled leaves nothing behind", async () => {

@@ -133,6 +133,17 @@ describe("a chat template in Jinja", () => {
     expect(template.render([{ role: "user", text: "<image>\nWhat?" }])).toBe(text);
   });
 
+  it("strips the characters that it names, as Python does", async () => {
+    const source =
+      "{% for m in messages %}{% set last = m.content.split('</think>')[-1].lstrip('\\n') %}" +
+      "[{{ last }}|{{ m.content.strip('ab') }}|{{ m['content'].rstrip('x🦄').strip() }}|{{ 'xx'.strip('x') }}]{% endfor %}";
+    const template = await jinjaTemplate(source);
+    const said = "ab </think>\n\n 🦄bc x🦄x";
+    expect(template.render([{ role: "user", text: said }])).toBe(
+      "[ 🦄bc x🦄x| </think>\n\n 🦄bc x🦄x|ab </think>\n\n 🦄bc|]",
+    );
+  });
+
   it("knows the special tokens, wherever they are named, and that there are no tools", async () => {
     const chat_template =
       "{{ bos_token }}{{ unk_token }}{{ pad_token }}{{ sep_token }}{{ cls_token }}{{ mask_token }}{{ eos_token }}" +

@@ -87,6 +87,19 @@ it.each([
   expect(() => encoder.states(Scope.of(checkpoint), pixels)).toThrow(message);
 });
 
+it.each(["dinov2", "dinov2_with_registers"])(
+  "weights may lie below %s, as those of classifiers do",
+  (prefix) => {
+    const { config, checkpoint } = checkpoints.get("dinov2")!;
+    const entries = new Map([...checkpoint.entries].map(([key, entry]) => [`${prefix}.${key}`, entry]));
+    const states = readVisionEncoder(config).states(
+      Scope.of({ ...checkpoint, entries }),
+      input("pixels", [1, 3, 28, 28]),
+    );
+    expect(states.hiddenStates.length).toBeGreaterThan(1);
+  },
+);
+
 describe("tokens of a layer", () => {
   const of = (folder: string, dims: number[]) => {
     const { config, checkpoint } = checkpoints.get(folder)!;

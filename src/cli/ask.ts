@@ -25,7 +25,7 @@ interface AskFlags extends ModelFlags {
   temperature: number;
   topP: number;
   topK: number;
-  repetitionPenalty: number;
+  repetitionPenalty?: number;
   stop?: string[];
   seed: number;
   system?: string;
@@ -71,7 +71,11 @@ export function define(command: Command, shell: Shell): void {
       1,
     )
     .option("--top-k <n>", "draws among so many of the likeliest tokens; 0 for all", wholeNumber, 0)
-    .option("--repetition-penalty <x>", "makes tokens that occurred less likely; 1 for none", realNumber, 1)
+    .option(
+      "--repetition-penalty <x>",
+      "makes tokens that occurred less likely; 1 for none (default: generation_config.json's)",
+      realNumber,
+    )
     .option("--stop <text>", "ends the answer; repeatable", (text: string, before: string[] = []) => [
       ...before,
       text,
@@ -149,7 +153,7 @@ async function ask(
     temperature: flags.temperature,
     topP: flags.topP,
     topK: flags.topK,
-    repetitionPenalty: flags.repetitionPenalty,
+    ...(flags.repetitionPenalty !== undefined && { repetitionPenalty: flags.repetitionPenalty }),
     stop: flags.stop ?? [],
     seed: flags.seed,
     ...(flags.system !== undefined && { system: flags.system }),

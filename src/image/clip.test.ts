@@ -70,6 +70,14 @@ describe("preprocessor configs", () => {
     expect(clipPixels(blankImage(30, 7), config).dims).toEqual([1, 3, 224, 224]);
   });
 
+  it("with a plain number: the short side of CLIP's pictures, both sides of ViT's", () => {
+    const sizeOf = (image_processor_type: string) =>
+      readPreprocessorConfig({ image_processor_type, size: 28 }).size;
+    expect(sizeOf("CLIPImageProcessor")).toEqual({ shortest_edge: 28 });
+    expect(sizeOf("ViTImageProcessor")).toEqual({ height: 28, width: 28 });
+    expect(sizeOf("ViTFeatureExtractor")).toEqual({ height: 28, width: 28 });
+  });
+
   it("saved with nulls: steps that are null are not taken, other nulls say nothing", () => {
     const fast = {
       image_processor_type: "SiglipImageProcessorFast",

@@ -19,7 +19,7 @@ const triple = z.union([
   z.number().transform((n): [number, number, number] => [n, n, n]),
 ]);
 
-/** Older files give a plain number: the short side of `size`, both sides of `crop_size`. */
+/** Older files give a plain number: for `size` see `withDefaults`, of `crop_size` both sides. */
 const schema = z.object({
   do_resize: z.boolean().default(true),
   size: z.union([
@@ -51,10 +51,18 @@ export type PreprocessorConfig = z.output<typeof schema>;
  */
 export function readPreprocessorConfig(json: unknown): PreprocessorConfig {
   const fields = typeof json === "object" && json !== null ? stated(json) : undefined;
-  const { data, error } = schema.safeParse(fields ? { ...processorDefaults(fields), ...fields } : json);
+  const { data, error } = schema.safeParse(fields ? withDefaults(fields) : json);
   if (data) return data;
   const issues = error.issues.map(({ path, message }) => `${path.join(".") || "the file"}: ${message}`);
   throw failure("CONFIG", `The preprocessor config is not supported: ${issues.join("; ")}`);
+}
+
+/** A plain number for `size` is the short side, of kinds whose pictures are square both sides. */
+function withDefaults(fields: Record<string, unknown>): object {
+  const own = processorDefaults(fields);
+  const { size } = fields;
+  const isSquare = typeof size === "number" && "height" in own.size;
+  return { ...own, ...fields, ...(isSquare && { size: { height: size, width: size } }) };
 }
 
 function stated(json: object): Record<string, unknown> {

@@ -2,7 +2,15 @@
 
 import { failure } from "../tensor/index.js";
 
-const clip = {
+interface ProcessorDefaults {
+  size: { shortest_edge: number } | { height: number; width: number };
+  resample?: number;
+  do_center_crop: boolean;
+  image_mean: number[];
+  image_std: number[];
+}
+
+const clip: ProcessorDefaults = {
   size: { shortest_edge: 224 },
   do_center_crop: true,
   image_mean: [0.48145466, 0.4578275, 0.40821073],
@@ -10,7 +18,7 @@ const clip = {
 };
 
 /** By the class's name without "Pil" and "Fast". */
-const processors: Record<string, object> = {
+const processors: Record<string, ProcessorDefaults> = {
   CLIPImageProcessor: clip,
   LlavaImageProcessor: clip,
   /** DINOv2's */
@@ -34,7 +42,7 @@ const processors: Record<string, object> = {
  * The fields that a file leaves out. One that names no kind is CLIP's.
  * @throws DiffsightError CONFIG for a kind that is not known, and for padding where the kind does none
  */
-export function processorDefaults(json: Record<string, unknown>): object {
+export function processorDefaults(json: Record<string, unknown>): ProcessorDefaults {
   const named = String(json.image_processor_type ?? json.feature_extractor_type ?? "CLIPImageProcessor");
   const kind = named.replace(/(Fast|Pil)$/, "").replace(/FeatureExtractor$/, "ImageProcessor");
   const defaults = Object.hasOwn(processors, kind) ? processors[kind] : undefined;

@@ -74,7 +74,8 @@ export interface Dinov2Outputs {
  * @throws DiffsightError IMAGE_SIZE when not even one patch fits
  */
 export function dinov2(w: Scope, config: Dinov2Config, pixels: Value): Dinov2Outputs {
-  const model = w.has("dinov2") ? w.at("dinov2") : w;
+  const prefix = ["dinov2", "dinov2_with_registers"].find((one) => w.has(one));
+  const model = prefix === undefined ? w : w.at(prefix);
   const { eps, grid, hiddenSize, patchSize, registers } = config;
   const [batch, , height, width] = pixels.dims;
 

@@ -53,7 +53,14 @@ export { readMistralConfig } from "./mistral.js";
 export { type PatchConfig, patchGrid, resampleTokens, resampling } from "./patches.js";
 export { readQwen2Config } from "./qwen2.js";
 export { downsample, resnetBlock } from "./resnet.js";
-export { longestSequence, type RopeConfig, type RotaryTables, readRope, rotaryTables } from "./rope.js";
+export {
+  longestSequence,
+  type RopeConfig,
+  type RotaryTables,
+  readRope,
+  rotaryTables,
+  turnsByLength,
+} from "./rope.js";
 export {
   readSiglipVisionConfig,
   type SiglipVisionConfig,

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { failure } from "../tensor/index.js";
 import { only, readConfig, size, withDefault } from "./config.js";
 import { endOf, type LlamaConfig, llamaConfig, llamaFields } from "./llama.js";
+import { longestSequence } from "./rope.js";
 
 const schema = z.looseObject({
   model_type: only("mistral"),
@@ -24,7 +25,7 @@ export function readMistralConfig(json: unknown): LlamaConfig {
   const bias = { qkv: false, output: false, mlp: false };
   const config = llamaConfig(json, { ...c, eos_token_id: endOf(c) }, bias, "Mistral");
   const { rope } = config;
-  if (c.sliding_window === null || c.sliding_window >= rope.maxPositions) return config;
+  if (c.sliding_window === null || c.sliding_window >= longestSequence(rope)) return config;
   if (rope.scaling.rope_type !== "default") {
     throw failure(
       "CONFIG",

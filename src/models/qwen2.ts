@@ -1,6 +1,7 @@
 /** @file Qwen2 (transformers `Qwen2ForCausalLM`): LLaMA's network with biases on queries, keys and values. */
 
 import { z } from "zod";
+import { failure } from "../tensor/index.js";
 import { only, readConfig, size, withDefault } from "./config.js";
 import { type LlamaConfig, llamaConfig, llamaFields } from "./llama.js";
 
@@ -11,8 +12,10 @@ const schema = z.looseObject({
   intermediate_size: withDefault(llamaFields.intermediate_size, 22016),
   num_key_value_heads: size.nullable().default(32),
   max_position_embeddings: withDefault(llamaFields.max_position_embeddings, 32768),
-  // Windows would hide what lies further back.
-  use_sliding_window: only(false, null),
+  use_sliding_window: z.boolean().nullish(),
+  sliding_window: size.nullable().default(4096),
+  /** Layers from this one on have a window. */
+  max_window_layers: z.number().int().nonnegative().default(28),
   layer_types: z
     .array(z.string())
     .nullish()
@@ -27,5 +30,13 @@ const schema = z.looseObject({
  */
 export function readQwen2Config(json: unknown): LlamaConfig {
   const bias = { qkv: true, output: false, mlp: false };
-  return llamaConfig(json, readConfig(schema, json, "Qwen2"), bias, "Qwen2");
+  const c = readConfig(schema, json, "Qwen2");
+  const config = llamaConfig(json, c, bias, "Qwen2");
+  const { use_sliding_window, sliding_window, max_window_layers, layer_types } = c;
+  // Windows would hide what lies further back.
+  if (use_sliding_window && sliding_window !== null && !layer_types && max_window_layers < config.layers) {
+    const where = `from layer ${max_window_layers} of ${config.layers} on`;
+    throw failure("CONFIG", `Qwen2 config: use_sliding_window (${where}) is not supported.`);
+  }
+  return config;
 }

@@ -38,16 +38,20 @@ const scalingSchema = z.discriminatedUnion("rope_type", [
     mscale_all_dim: z.number().nullish(),
     beta_fast: withDefault(factor, 32),
     beta_slow: withDefault(factor, 1),
-    truncate: withDefault(z.boolean(), true),
+    /** null is false, as in transformers. */
+    truncate: z.boolean().nullable().default(true),
     ...common,
   }),
 ]);
 
+const theta = z.number().positive().nullish();
+const parameters = z.looseObject({ rope_theta: theta }).nullish();
+
 const schema = z.looseObject({
-  rope_theta: z.number().positive().nullish(),
+  rope_theta: theta,
   original_max_position_embeddings: size.nullish(),
-  rope_scaling: z.looseObject({}).nullish(),
-  rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
+  rope_scaling: parameters,
+  rope_parameters: parameters,
 });
 
 export interface RopeConfig {
@@ -73,7 +77,8 @@ export function readRope(
     json ?? {},
     "Rotary position",
   );
-  const given: Record<string, unknown> = { ...rope_scaling, ...rope_parameters };
+  // As in transformers the older field, where it says something, is taken alone.
+  const given = Object.keys(rope_scaling ?? {}).length > 0 ? rope_scaling! : (rope_parameters ?? {});
   const rope_type = given.rope_type ?? given.type ?? "default";
   // The config's own field comes before that of its scaling, as in transformers 5.
   const trained = original_max_position_embeddings ?? given.original_max_position_embeddings ?? maxPositions;
@@ -91,7 +96,7 @@ export function readRope(
       throw failure("CONFIG", `Rotary position config: ${field} has ${length} numbers, not ${wanted}.`);
     }
   }
-  return { headDim, theta: rope_parameters?.rope_theta ?? rope_theta ?? 10000, maxPositions, scaling };
+  return { headDim, theta: given.rope_theta ?? rope_theta ?? 10000, maxPositions, scaling };
 }
 
 /** Tokens of the longest sequence whose positions mean something to the network. */
@@ -108,6 +113,12 @@ export function longestSequence({ maxPositions, scaling }: RopeConfig): number {
     default:
       return maxPositions;
   }
+}
+
+/** Whether tokens of a text of such a length are turned otherwise than those of a shorter one. */
+export function turnsByLength({ maxPositions, scaling }: RopeConfig, length: number): boolean {
+  if (scaling.rope_type === "dynamic") return length > maxPositions;
+  return scaling.rope_type === "longrope" && length > scaling.original_max_position_embeddings;
 }
 
 /** Cosines and sines of each position's angles, [T, head_dim / 2] each. */
@@ -130,7 +141,7 @@ export function rotaryTables(
   const cos = new Float32Array(positions.length * pairs);
   const sin = new Float32Array(positions.length * pairs);
   const longest = positions.reduce((most, one) => Math.max(most, one + 1), 1);
-  const goesByLength = config.scaling.rope_type === "dynamic" || config.scaling.rope_type === "longrope";
+  const goesByLength = turnsByLength(config, Number.POSITIVE_INFINITY);
   const turning = new Map<number, ReturnType<typeof angularFrequencies>>();
   for (const [row, position] of positions.entries()) {
     const length = (goesByLength && lengths?.[row]) || longest;

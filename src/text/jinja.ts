@@ -47,9 +47,17 @@ export async function jinjaTemplate(
 ): Promise<ChatTemplate> {
   const { Template } = await import("@huggingface/jinja");
   const template = readJinja(() => new Template(source));
+  renameStrips(template.parsed);
   const write = (messages: readonly object[], goesOn: boolean) =>
     // What nobody gives is None to a template, not undefined.
-    template.render({ ...tokens, tools: null, documents: null, messages, add_generation_prompt: goesOn });
+    template.render({
+      ...strips,
+      ...tokens,
+      tools: null,
+      documents: null,
+      messages,
+      add_generation_prompt: goesOn,
+    });
   const toMessage = takesParts((message) => write([message], true)) ? partsMessage : textMessage;
   return {
     name: "jinja",
@@ -64,6 +72,40 @@ export async function jinjaTemplate(
       }
     },
   };
+}
+
+/** Python's `strip`, `lstrip` and `rstrip` of given characters, of which the interpreter would strip white space. */
+const strips = Object.fromEntries(
+  (["strip", "lstrip", "rstrip"] as const).map((name) => [
+    `${name} characters`,
+    (text: unknown, characters: unknown): string => {
+      if (typeof text !== "string" || typeof characters !== "string")
+        throw new Error(`${name} takes characters of a text`);
+      const all = [...text];
+      const isKept = (one: string) => ![...characters].includes(one);
+      const start = name === "rstrip" ? 0 : all.findIndex(isKept);
+      const end = name === "lstrip" ? all.length - 1 : all.findLastIndex(isKept);
+      return start === -1 ? "" : all.slice(start, end + 1).join("");
+    },
+  ]),
+);
+
+/** Turns `text.strip(characters)` into a call of `strips` wherever it stands in a parsed template. */
+function renameStrips(node: unknown): void {
+  if (typeof node !== "object" || node === null) return;
+  for (const child of Object.values(node)) renameStrips(child);
+  const { type, callee, args } = node as { type?: string; callee?: Callee; args?: unknown[] };
+  if (type !== "CallExpression" || callee?.type !== "MemberExpression" || args?.length !== 1) return;
+  const name = `${callee.property.value} characters`;
+  if (callee.computed || !Object.hasOwn(strips, name)) return;
+  Object.assign(node, { callee: { ...callee.property, value: name }, args: [callee.object, ...args] });
+}
+
+interface Callee {
+  type: string;
+  object: unknown;
+  property: { value?: unknown };
+  computed: boolean;
 }
 
 function readJinja<T>(read: () => T): T {

@@ -1,7 +1,7 @@
 /** @file Opening a LLaVA: its three networks as checkpoints of their own, whichever layout the folder has. */
 
 import type { Value } from "../graph/index.js";
-import { type Fit, type PreprocessorConfig, usualFit } from "../image/index.js";
+import { type Fit, finalSize, type PreprocessorConfig, usualFit } from "../image/index.js";
 import { readLanguageConfig, readVisionEncoder, type VisionEncoder, visionTokens } from "../models/index.js";
 import { DiffsightError, failure, misuse } from "../tensor/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel, Scope } from "../weights/index.js";
@@ -52,6 +52,7 @@ export async function openLlava(folder: ModelFolder, options: LlavaOptions = {})
       : await openVision(visionSource ?? config.vision.source, folder, open, whole);
   if (config.layout === "transformers") checkSelection(config, vision.encoder);
   const { config: preprocessor } = await readImageProcessor(vision.folder, vision.encoder, open.onProgress);
+  checkPictures(vision.encoder, preprocessor);
   return {
     config,
     vision: {
@@ -66,7 +67,7 @@ export async function openLlava(folder: ModelFolder, options: LlavaOptions = {})
         from: vision.encoder.hiddenSize * [config.tokens.layer].flat().length,
         to: readLanguageConfig(language.config).hiddenSize,
       },
-      checkpoint: component(whole, "projector"),
+      checkpoint: config.projector === "identity" ? whole : component(whole, "projector"),
     },
     language,
   };
@@ -78,6 +79,16 @@ function checkSelection({ tokens }: LlavaConfig, { kind, classTokens, registers 
   if (registers > 0) throw refuse(`vision_config: ${kind} with registers, which LLaVA takes for patches`);
   if (classTokens === 0 && tokens.select === "patches")
     throw refuse(`vision_feature_select_strategy "default" drops a patch of ${kind}; "full" keeps all`);
+}
+
+/** Positions of CLIP and SigLIP belong to pictures of one size; DINOv2 stretches its own. */
+function checkPictures({ kind, imageSize }: VisionEncoder, preprocessor: PreprocessorConfig): void {
+  const { width, height } = finalSize(preprocessor);
+  if (kind === "dinov2" || (width === imageSize && height === imageSize)) return;
+  throw failure(
+    "CONFIG",
+    `LLaVA's pictures do not fit: its image processor makes them ${width} x ${height}, its ${kind} was taught on ${imageSize} x ${imageSize}.`,
+  );
 }
 
 /** Undefined where there are none, but a projector alone. @throws WEIGHTS_MISSING where there is neither */

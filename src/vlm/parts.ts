@@ -5,7 +5,7 @@ import type { Fit } from "../image/index.js";
 import type { TokenId, Tokenizer } from "../text/index.js";
 import { type ModelFolder, type OpenOptions, openModel } from "../weights/index.js";
 import { descriptionFile, readDescription, resolveModel } from "./description.js";
-import { endTokens, LanguageModel } from "./language/index.js";
+import { LanguageModel, readGenerationConfig } from "./language/index.js";
 import type { LlavaConfig } from "./llava-config.js";
 import { openLlava } from "./llava-open.js";
 import { DescribedSight } from "./sight/described-sight.js";
@@ -50,12 +50,12 @@ type OpenParts = (folder: ModelFolder, engine: Engine, options: VisionLanguageMo
 const openLlavaParts: OpenParts = async (folder, engine, options) => {
   const llava = await openLlava(folder, options);
   const { config, checkpoint, folder: own } = llava.language;
-  const eosTokenIds = await endTokens(own);
+  const generation = await readGenerationConfig(own);
   const texts = await readTexts(own, options.template);
   return {
     engine,
     sight: new LlavaSight(engine, llava, options.fit),
-    language: await LanguageModel.open(config, checkpoint, { engine, eosTokenIds }),
+    language: await LanguageModel.open(config, checkpoint, { engine, ...generation }),
     ...texts,
     ownToken: ownImageToken(llava.config, texts.tokenizer),
   };

@@ -3,7 +3,7 @@
 import { fingerprint } from "../diffusion/index.js";
 import { type CallOptions, Engine } from "../engine/index.js";
 import { decodeImage, type ImageInput } from "../image/index.js";
-import { longestSequence } from "../models/index.js";
+import { longestSequence, turnsByLength } from "../models/index.js";
 import { aborted, DiffsightError, misuse, type Tensor } from "../tensor/index.js";
 import {
   type ChatTemplate,
@@ -244,11 +244,17 @@ export class VisionLanguageModel {
     const pictures = await Promise.all(images.map(pictureOf));
     const question = questionIn(turns.filter(({ role }) => role === "user").at(-1)?.text ?? "");
     const steer: Steer = { question, caption, diffusion };
-    const key = `${ids.slice(0, last).join()} ${pictures.map((one) => one.key).join()} ${sight.steered(steer)}`;
-    const before = await this.#recall(key, call, async () => {
+    const see = async (): Promise<Tensor[]> => {
       const rows: Tensor[] = [];
       for (const picture of pictures) rows.push(await sight.rows(picture, steer, call));
-      const parts = spliceParts(ids.slice(first, last), rows);
+      return rows;
+    };
+    // Where the whole text's length turns all of its tokens, what was read as part of a shorter one is of no use.
+    if (turnsByLength(language.config.rope, ids.length - named + named * sight.tokens))
+      return language.read(spliceParts(ids, await see()), call);
+    const key = `${ids.slice(0, last).join()} ${pictures.map((one) => one.key).join()} ${sight.steered(steer)}`;
+    const before = await this.#recall(key, call, async () => {
+      const parts = spliceParts(ids.slice(first, last), await see());
       if (first === 0) return language.read(parts, call);
       const opening = ids.slice(0, first);
       const after = await this.#recall(opening.join(), call, () => language.read([opening], call));

@@ -10,11 +10,12 @@ export {
 } from "./generation.js";
 export {
   type Continuation,
-  endTokens,
+  type GenerationConfig,
   LanguageModel,
   type LanguageModelOptions,
   type PromptOrContext,
   type ReadOptions,
+  readGenerationConfig,
 } from "./language-model.js";
 export type { Prompt, PromptPart } from "./prompt.js";
 export { type QuantizeLanguageOptions, quantizeLanguageModel } from "./quantize.js";

@@ -1,8 +1,9 @@
 /** @file A language model that is ready to read and to speak: token ids and embeddings in, token ids out. */
 
+import { z } from "zod";
 import { type CallOptions, Engine, type EngineOptions } from "../../engine/index.js";
 import { type LlamaConfig, longestSequence, readLanguageConfig } from "../../models/index.js";
-import { misuse } from "../../tensor/index.js";
+import { failure, misuse } from "../../tensor/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel } from "../../weights/index.js";
 import { Context, ContextMemory } from "./context.js";
 import { BatchGeneration, type GenerateOptions, Generation } from "./generation.js";
@@ -37,7 +38,10 @@ export class LanguageModel {
     readonly engine: Engine,
     readonly config: LlamaConfig,
     checkpoint: Checkpoint,
+    /** Those that end an answer. */
     readonly eosTokenIds: readonly number[],
+    /** Where a call says none. */
+    readonly repetitionPenalty: number,
     ownsEngine: boolean,
   ) {
     this.#network = new LanguageNetwork(engine, checkpoint, config);
@@ -54,27 +58,30 @@ export class LanguageModel {
     const folder = await openModel(idOrPath, options);
     return LanguageModel.open(await folder.json("config.json"), await folder.checkpoint(""), {
       ...options,
-      eosTokenIds: await endTokens(folder),
+      ...(await readGenerationConfig(folder)),
     });
   }
 
   /**
    * The same from its parts.
    * @param json its config.json
-   * @param options `eosTokenIds`: those that end an answer; default: the config's
+   * @param options with what `readGenerationConfig` finds; by default answers end where the config says
    */
   static async open(
     json: unknown,
     checkpoint: Checkpoint,
-    {
-      engine,
-      eosTokenIds,
-      ...options
-    }: LanguageModelOptions & { eosTokenIds?: readonly number[] | undefined } = {},
+    { engine, eosTokenIds, repetitionPenalty = 1, ...options }: LanguageModelOptions & GenerationConfig = {},
   ): Promise<LanguageModel> {
     const config = readLanguageConfig(json);
     const own = engine ?? (await Engine.open(options));
-    return new LanguageModel(own, config, checkpoint, eosTokenIds ?? config.eosTokenIds, !engine);
+    return new LanguageModel(
+      own,
+      config,
+      checkpoint,
+      eosTokenIds ?? config.eosTokenIds,
+      repetitionPenalty,
+      !engine,
+    );
   }
 
   /**
@@ -111,7 +118,8 @@ export class LanguageModel {
     const contexts = () =>
       prompts.map((prompt) => (prompt instanceof Context ? this.#branch([], prompt) : this.#branch(prompt)));
     const limits = { eosTokenIds: this.eosTokenIds, maxLength: longestSequence(this.config.rope) };
-    return new BatchGeneration(this.#memory, limits, prompts.length, options, contexts);
+    const own = { ...options, repetitionPenalty: options.repetitionPenalty ?? this.repetitionPenalty };
+    return new BatchGeneration(this.#memory, limits, prompts.length, own, contexts);
   }
 
   /**
@@ -177,8 +185,38 @@ function logProbability(logits: Float32Array, id: number): number {
   return logits[id]! - top - Math.log(total);
 }
 
-/** The tokens that end an answer by a folder's generation_config.json, where it says so. */
-export async function endTokens(folder: ModelFolder): Promise<number[] | undefined> {
-  const said = await folder.json<{ eos_token_id?: number | number[] | null }>("generation_config.json", true);
-  return said?.eos_token_id == null ? undefined : [said.eos_token_id].flat();
+const tokenId = z.number().int().nonnegative();
+
+const generationSchema = z.object({
+  eos_token_id: z.union([tokenId, z.array(tokenId)]).nullish(),
+  repetition_penalty: z.number().positive().nullish(),
+});
+
+/** What a folder says of answers. */
+export interface GenerationConfig {
+  eosTokenIds?: readonly number[] | undefined;
+  /** It changes the likeliest token too, so it is part of being greedy. */
+  repetitionPenalty?: number | undefined;
+}
+
+/**
+ * A folder's generation_config.json. How tokens are drawn (`do_sample`, `temperature`, `top_p`, `top_k`) is the caller's.
+ * @throws DiffsightError CONFIG
+ */
+export async function readGenerationConfig(folder: ModelFolder): Promise<GenerationConfig> {
+  const said = await folder.json("generation_config.json", true);
+  if (!said) return {};
+  const { data, error } = generationSchema.safeParse(said);
+  if (!data) {
+    const [issue] = error.issues;
+    throw failure(
+      "CONFIG",
+      `${folder.source}: generation_config.json: ${issue!.path.join(".")}: ${issue!.message}`,
+    );
+  }
+  const { eos_token_id: ends, repetition_penalty } = data;
+  return {
+    ...(ends != null && { eosTokenIds: [ends].flat() }),
+    ...(repetition_penalty != null && { repetitionPenalty: repetition_penalty }),
+  };
 }

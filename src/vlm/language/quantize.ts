@@ -1,6 +1,7 @@
 /** @file Which of a model's tensors are a language model's linear layers: those that are worth quantising. */
 
 import { llamaLayout, readLanguageConfig } from "../../models/index.js";
+import { failure } from "../../tensor/index.js";
 import {
   type ModelFolder,
   type QuantizeModelOptions,
@@ -31,6 +32,11 @@ export async function quantizeLanguageModel(
 ): Promise<QuantizeReport> {
   const json = await folder.json("config.json");
   const isLlava = String(json.model_type).startsWith("llava") || "mm_vision_tower" in json;
+  if (String(json.mm_vision_tower).startsWith("./"))
+    throw failure(
+      "QUANTIZE",
+      `${folder.source} has its vision encoder in ${json.mm_vision_tower}, which a new folder would not have: let mm_vision_tower of its config.json be a path from anywhere, or a hub's id.`,
+    );
   const language = isLlava ? readLlavaConfig(json).language : json;
   const { tied } = readLanguageConfig(language);
   const linear = new Set(

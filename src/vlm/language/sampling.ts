@@ -9,7 +9,7 @@ export interface SamplingOptions {
   topP?: number;
   /** Of the likeliest tokens only so many. Default 0: all. */
   topK?: number;
-  /** Scores of tokens that occurred are divided by it where positive, else multiplied. Default 1. */
+  /** Scores of tokens that occurred are divided by it where positive, else multiplied. Default: the model's own, else 1. */
   repetitionPenalty?: number;
 }
 
