@@ -2,8 +2,8 @@
 
 import { z } from "zod";
 import { type CallOptions, Engine, type EngineOptions } from "../../engine/index.js";
-import { type LlamaConfig, longestSequence, readLanguageConfig } from "../../models/index.js";
-import { failure, misuse } from "../../tensor/index.js";
+import { type LlamaConfig, longestSequence, readConfig, readLanguageConfig } from "../../models/index.js";
+import { misuse } from "../../tensor/index.js";
 import { type Checkpoint, type ModelFolder, type OpenOptions, openModel } from "../../weights/index.js";
 import { Context, ContextMemory } from "./context.js";
 import { BatchGeneration, type GenerateOptions, Generation } from "./generation.js";
@@ -206,15 +206,11 @@ export interface GenerationConfig {
 export async function readGenerationConfig(folder: ModelFolder): Promise<GenerationConfig> {
   const said = await folder.json("generation_config.json", true);
   if (!said) return {};
-  const { data, error } = generationSchema.safeParse(said);
-  if (!data) {
-    const [issue] = error.issues;
-    throw failure(
-      "CONFIG",
-      `${folder.source}: generation_config.json: ${issue!.path.join(".")}: ${issue!.message}`,
-    );
-  }
-  const { eos_token_id: ends, repetition_penalty } = data;
+  const { eos_token_id: ends, repetition_penalty } = readConfig(
+    generationSchema,
+    said,
+    `${folder.source}: generation`,
+  );
   return {
     ...(ends != null && { eosTokenIds: [ends].flat() }),
     ...(repetition_penalty != null && { repetitionPenalty: repetition_penalty }),
