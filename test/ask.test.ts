@@ -103,9 +103,9 @@ describe.each([
     ],
   ],
   [
-    "a repetition penalty",
+    "a repetition penalty and no end",
     {},
-    { repetition_penalty: 1.5 },
+    { repetition_penalty: 1.5, eos_token_id: -1 },
     [
       [183, 572, 468, 387, 213, 506, 30, 364, 607, 384, 432, 424],
       [183, 572, 468, 387, 213, 617, 338, 397, 242, 243, 135, 30],

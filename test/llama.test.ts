@@ -236,6 +236,11 @@ describe("configs", () => {
       { model_type: "qwen2", use_sliding_window: true, max_window_layers: 31 },
       "from layer 31 of 32 on",
     ],
+    [
+      readQwen2Config,
+      { model_type: "qwen2", use_sliding_window: true, max_window_layers: null },
+      "from layer 0 of 32 on",
+    ],
     [readQwen2Config, { model_type: "qwen2", layer_types: ["sliding_attention"] }, "layer_types"],
     [readQwen2Config, { model_type: "llama" }, "model_type"],
     [
@@ -276,6 +281,8 @@ describe("what configs leave out", () => {
     const windows = { model_type: "qwen2", use_sliding_window: true };
     expect(readQwen2Config({ ...windows, max_window_layers: 32 }).layers).toBe(32);
     expect(readQwen2Config({ ...windows, sliding_window: null }).layers).toBe(32);
+    const off = { ...windows, use_sliding_window: false, sliding_window: 0, max_window_layers: null };
+    expect(readQwen2Config(off).layers).toBe(32);
     const heads = { model_type: "qwen2", num_attention_heads: 16, num_key_value_heads: null };
     expect(readQwen2Config(heads).kvHeads).toBe(16);
   });

@@ -13,9 +13,10 @@ const schema = z.looseObject({
   num_key_value_heads: size.nullable().default(32),
   max_position_embeddings: withDefault(llamaFields.max_position_embeddings, 32768),
   use_sliding_window: z.boolean().nullish(),
-  sliding_window: size.nullable().default(4096),
+  // These two count only with `use_sliding_window`; without it a config may say anything, null or 0 among it.
+  sliding_window: z.number().nullable().default(4096),
   /** Layers from this one on have a window. */
-  max_window_layers: z.number().int().nonnegative().default(28),
+  max_window_layers: z.number().nullable().default(28),
   layer_types: z
     .array(z.string())
     .nullish()
@@ -32,10 +33,11 @@ export function readQwen2Config(json: unknown): LlamaConfig {
   const bias = { qkv: true, output: false, mlp: false };
   const c = readConfig(schema, json, "Qwen2");
   const config = llamaConfig(json, c, bias, "Qwen2");
-  const { use_sliding_window, sliding_window, max_window_layers, layer_types } = c;
+  const { use_sliding_window, sliding_window, layer_types } = c;
+  const firstWindow = c.max_window_layers ?? 0;
   // Windows would hide what lies further back.
-  if (use_sliding_window && sliding_window !== null && !layer_types && max_window_layers < config.layers) {
-    const where = `from layer ${max_window_layers} of ${config.layers} on`;
+  if (use_sliding_window && sliding_window !== null && !layer_types && firstWindow < config.layers) {
+    const where = `from layer ${firstWindow} of ${config.layers} on`;
     throw failure("CONFIG", `Qwen2 config: use_sliding_window (${where}) is not supported.`);
   }
   return config;

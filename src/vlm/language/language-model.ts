@@ -185,7 +185,8 @@ function logProbability(logits: Float32Array, id: number): number {
   return logits[id]! - top - Math.log(total);
 }
 
-const tokenId = z.number().int().nonnegative();
+/** Some files say -1 for none: no token has it, so it ends nothing. */
+const tokenId = z.number().int();
 
 const generationSchema = z.object({
   eos_token_id: z.union([tokenId, z.array(tokenId)]).nullish(),
