@@ -159,6 +159,16 @@ describe("a sweep", () => {
     expect(csv.split("\n")[0]).toBe("variant,seed,set,pattern,accuracy,low,high,n");
     expect(csv).toMatch(/^both,2,twins,mean,/m);
   });
+
+  it("says what its intervals do not cover", () => {
+    const page = (seeds: number[]) => {
+      const chosen = outcomes.filter(({ seed }) => seeds.includes(seed));
+      return sweepReport(opened.plan, chosen, { tuning: true }).html;
+    };
+    expect(page([1, 2])).toContain("(over seeds and items)");
+    expect(page([1])).not.toContain("over seeds and items");
+    expect(page([1])).toContain("(over items alone, not over trainings)");
+  });
 });
 
 describe("outcomes", () => {

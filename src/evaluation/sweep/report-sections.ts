@@ -32,15 +32,21 @@ const names: Record<Measure, string> = {
 
 const difference = (one: Estimate | undefined) => differenceCell(one, one !== undefined && leavesError(one));
 
+/** What intervals tell of: one training of each variant says nothing of another. */
+export const sampledOver = (variants: readonly VariantFindings[]) =>
+  variants.some(({ seeds }) => seeds.length > 1)
+    ? "(over seeds and items)"
+    : "(over items alone, not over trainings)";
+
 /**
  * All variants against the baseline, then each of the plan's own pairs.
  * @param baseline its title
  */
-export function contrastSections(baseline: string, { contrasts }: SweepFindings): Section[] {
+export function contrastSections(baseline: string, { contrasts, variants }: SweepFindings): Section[] {
   const against = contrasts.filter(({ second }) => second === baseline);
   const others = contrasts.filter(({ second }) => second !== baseline);
   const lead = (what: string) =>
-    `<p>Points by which ${what} is right more often, on the same items; 95 % intervals over seeds and items, in bold where they leave zero out. The last column has McNemar’s exact p over all items, seed by seed: what the items alone can tell of two given models.</p>`;
+    `<p>Points by which ${what} is right more often, on the same items; 95 % intervals ${sampledOver(variants)}, in bold where they leave zero out. The last column has McNemar’s exact p over all items, seed by seed: what the items alone can tell of two given models.</p>`;
   return [
     ...(against.length > 0
       ? [{ title: `Against ${baseline}`, body: `${lead("each")}\n${contrastTables(against)}` }]

@@ -15,6 +15,7 @@ import {
   methodSection,
   printedSection,
   saidSection,
+  sampledOver,
   seedsSection,
 } from "./report-sections.js";
 import { verdicts } from "./verdict.js";
@@ -133,7 +134,7 @@ function leadOf({ description }: Pick<SweepPlan, "description">, tuning: boolean
   return `${said} ${kind}`.trim();
 }
 
-function verdictSection({ contrasts }: SweepFindings): Section[] {
+function verdictSection({ contrasts, variants }: SweepFindings): Section[] {
   const found = verdicts(contrasts);
   if (found.length === 0) return [];
   const items = found.map((sentence) => `<li>${escapeHtml(sentence)}</li>`);
@@ -141,7 +142,7 @@ function verdictSection({ contrasts }: SweepFindings): Section[] {
     ? "; of captions how much more of the told one comes back, CIDEr times 100"
     : "";
   const body = `<ul>\n${items.join("\n")}\n</ul>
-<p class="small">In brackets the points between the means over patterns${captions}. Better and worse: the 95 % interval of that difference over seeds and items leaves zero out, as one in twenty does where there is no difference; the intervals are below.</p>`;
+<p class="small">In brackets the points between the means over patterns${captions}. Better and worse: the 95 % interval of that difference ${sampledOver(variants)} leaves zero out, as one in twenty does where there is no difference; the intervals are below.</p>`;
   return [{ title: "What came out", body }];
 }
 
