@@ -1,6 +1,16 @@
 /** @file Stores and ledgers: rows at random, what a killed writer leaves, damage, and addresses. */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
@@ -58,6 +68,13 @@ async function write(place: string, most = 100): Promise<StoreWriter> {
   return writer;
 }
 
+/** How many files of a folder this process has open. */
+const openFiles = (place: string): number =>
+  readdirSync("/proc/self/fd").filter((file) => {
+    const at = path.join("/proc/self/fd", file);
+    return existsSync(at) && readlinkSync(at).startsWith(place);
+  }).length;
+
 const codeOf = (work: () => unknown): string => {
   try {
     work();
@@ -68,6 +85,27 @@ const codeOf = (work: () => unknown): string => {
 };
 
 describe("a store", () => {
+  it.skipIf(!existsSync("/proc/self/fd"))("of many files has few of them open at once", async () => {
+    const many = { ...plan, rows: 300, shardRows: 1 };
+    const place = folder();
+    const writer = StoreWriter.open(place, many);
+    for (const range of writer.missing)
+      writer.record(await writeShard(place, range, many, rowsOf(range.from, range.to)));
+    const store = await writer.finish();
+    const all = Array.from({ length: 300 }, (_, i) => (i * 7) % 300);
+    const before = openFiles(place);
+    for (let twice = 0; twice < 2; twice++) {
+      expect([...store.gather("number", all).data]).toEqual(all.map((row) => row / 2));
+      for (const row of all) expect(store.line(row)).toMatchObject({ row });
+    }
+    expect(before).toBe(0);
+    expect(openFiles(place)).toBe(64);
+    store.close();
+    expect(openFiles(place)).toBe(0);
+    expect(store.line(3)).toMatchObject({ row: 3 }); // opened anew
+    store.close();
+  });
+
   it("gives any rows in any order", async () => {
     const store = await (await write(folder())).finish();
     await store.verify();

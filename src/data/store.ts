@@ -69,22 +69,17 @@ export const shardNames = (shard: number): { tensors: string; lines: string } =>
   return { tensors: `${name}.safetensors`, lines: `${name}.jsonl` };
 };
 
-interface OpenShard {
-  file: number;
-  /** Where each column begins. */
-  offsets: Map<string, number>;
-}
+/** How many files of a store are open at once: a million rows lie in thousands, which some systems do not allow. */
+const mostOpen = 64;
 
-interface OpenLines {
-  file: number;
-  /** Where each line begins, and where the last one ends. */
-  starts: Uint32Array;
-}
-
-/** A finished store. Files are opened when a row of theirs is first read; nothing is kept in memory. */
+/** A finished store. Files are opened when a row of theirs is read; of each only where its rows lie is kept in memory. */
 export class Store {
-  readonly #shards = new Map<number, OpenShard>();
-  readonly #lines = new Map<number, OpenLines>();
+  /** By name, the one that was read last at the end. */
+  readonly #files = new Map<string, number>();
+  /** Of each shard that was read: where each column begins. */
+  readonly #offsets = new Map<number, ReadonlyMap<string, number>>();
+  /** Of each shard that was read: where each line begins, and where the last one ends. */
+  readonly #starts = new Map<number, Uint32Array>();
 
   private constructor(
     readonly folder: string,
@@ -152,8 +147,8 @@ export class Store {
     const bytes = new Uint8Array((allocate(dtype, rows.length * count(dims)) as Uint8Array).buffer);
     rows.forEach((row, i) => {
       const [shard, at] = this.#place(row);
-      const { file, offsets } = this.#open(shard);
-      this.#read(file, bytes.subarray(i * rowBytes, (i + 1) * rowBytes), offsets.get(name)! + at * rowBytes);
+      const into = bytes.subarray(i * rowBytes, (i + 1) * rowBytes);
+      this.#read(shardNames(shard).tensors, into, this.#offsetsOf(shard).get(name)! + at * rowBytes);
     });
     return new Tensor(dtype, [rows.length, ...dims], viewBytes(dtype, bytes));
   }
@@ -166,16 +161,15 @@ export class Store {
   /** The line of a row. @throws LINES_MISSING, ROW_RANGE, STORE_CORRUPT */
   line(row: number): unknown {
     const [shard, at] = this.#place(row);
-    const { file, starts } = this.#openLines(shard);
+    const starts = this.#startsOf(shard);
     const bytes = new Uint8Array(starts[at + 1]! - starts[at]!);
-    this.#read(file, bytes, starts[at]!);
+    this.#read(shardNames(shard).lines, bytes, starts[at]!);
     return JSON.parse(Buffer.from(bytes).toString("utf8"));
   }
 
   close(): void {
-    for (const { file } of [...this.#shards.values(), ...this.#lines.values()]) closeSync(file);
-    this.#shards.clear();
-    this.#lines.clear();
+    for (const file of this.#files.values()) closeSync(file);
+    this.#files.clear();
   }
 
   [Symbol.dispose](): void {
@@ -203,34 +197,32 @@ export class Store {
     return Math.min(this.index.shardRows, this.rows - shard * this.index.shardRows);
   }
 
-  #open(shard: number): OpenShard {
-    const known = this.#shards.get(shard);
+  #offsetsOf(shard: number): ReadonlyMap<string, number> {
+    const known = this.#offsets.get(shard);
     if (known) return known;
-    const path = join(this.folder, shardNames(shard).tensors);
-    const file = openSync(path, "r");
-    const size = this.index.shards[shard]!.files[shardNames(shard).tensors]!.bytes;
+    const name = shardNames(shard).tensors;
+    const size = this.index.shards[shard]!.files[name]!.bytes;
     const start = new Uint8Array(8);
-    this.#read(file, start, 0);
+    this.#read(name, start, 0);
     const header = new Uint8Array(8 + safetensorsHeaderLength(start, size));
-    this.#read(file, header, 0);
+    this.#read(name, header, 0);
     const { entries } = parseSafetensorsHeader(header, size);
     const offsets = new Map<string, number>();
-    for (const [name, { dtype, dims }] of Object.entries(this.columns)) {
-      const entry = entries.get(name);
+    for (const [column, { dtype, dims }] of Object.entries(this.columns)) {
+      const entry = entries.get(column);
       const wanted = formatDims([this.#rowsOf(shard), ...dims]);
       if (entry?.dtype !== dtype || formatDims(entry.dims) !== wanted) {
-        closeSync(file);
-        throw failure("STORE_CORRUPT", `${path}: column "${name}" is not ${dtype} ${wanted}.`);
+        const path = join(this.folder, name);
+        throw failure("STORE_CORRUPT", `${path}: column "${column}" is not ${dtype} ${wanted}.`);
       }
-      offsets.set(name, entry.offset);
+      offsets.set(column, entry.offset);
     }
-    const opened = { file, offsets };
-    this.#shards.set(shard, opened);
-    return opened;
+    this.#offsets.set(shard, offsets);
+    return offsets;
   }
 
-  #openLines(shard: number): OpenLines {
-    const known = this.#lines.get(shard);
+  #startsOf(shard: number): Uint32Array {
+    const known = this.#starts.get(shard);
     if (known) return known;
     if (!this.index.lines) throw misuse("LINES_MISSING", `The rows of ${this.folder} have no lines.`);
     const path = join(this.folder, shardNames(shard).lines);
@@ -242,16 +234,28 @@ export class Store {
       if (end === -1) throw failure("STORE_CORRUPT", `${path} has fewer than ${rows} lines.`);
       starts[row + 1] = end + 1;
     }
-    const opened = { file: openSync(path, "r"), starts };
-    this.#lines.set(shard, opened);
-    return opened;
+    this.#starts.set(shard, starts);
+    return starts;
   }
 
-  #read(file: number, into: Uint8Array, offset: number): void {
+  #read(name: string, into: Uint8Array, offset: number): void {
+    const file = this.#open(name);
     for (let done = 0; done < into.length; ) {
       const read = readSync(file, into, done, into.length - done, offset + done);
       if (read === 0) throw failure("STORE_CORRUPT", `A shard of ${this.folder} ends too early.`);
       done += read;
     }
+  }
+
+  #open(name: string): number {
+    const file = this.#files.get(name) ?? openSync(join(this.folder, name), "r");
+    this.#files.delete(name);
+    this.#files.set(name, file);
+    if (this.#files.size > mostOpen) {
+      const [oldest, its] = this.#files.entries().next().value!;
+      this.#files.delete(oldest);
+      closeSync(its);
+    }
+    return file;
   }
 }
